@@ -1,0 +1,42 @@
+"""Statistics of ragged groups, keyed by an index: groups may differ in size and stand in any order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def group_index(group_B: Tensor) -> tuple[Tensor, int]:
+    """Relabel arbitrary group ids as 0..n-1: (index_B, n)."""
+    unique, index_B = torch.unique(group_B, return_inverse=True)
+    return index_B, len(unique)
+
+
+def group_sum(value_B: Tensor, group_B: Tensor) -> Tensor:
+    """Each element's group total, (B,)."""
+    index_B, n = group_index(group_B)
+    return value_B.new_zeros(n).index_add_(0, index_B, value_B)[index_B]
+
+
+def group_size(group_B: Tensor) -> Tensor:
+    """Each element's group size, (B,), float."""
+    return group_sum(torch.ones_like(group_B, dtype=torch.float32), group_B)
+
+
+def group_mean(value_B: Tensor, group_B: Tensor) -> Tensor:
+    """Each element's group mean, (B,)."""
+    return group_sum(value_B, group_B) / group_size(group_B)
+
+
+def group_std(value_B: Tensor, group_B: Tensor) -> Tensor:
+    """Each element's group standard deviation with n - 1, (B,); zero for a group of one."""
+    centred_B = value_B - group_mean(value_B, group_B)
+    return (group_sum(centred_B**2, group_B) / (group_size(group_B) - 1).clamp(min=1)).sqrt()
+
+
+def mixed_share(reward_B: Tensor, group_B: Tensor) -> float:
+    """Share of groups whose rewards are not all equal: the only ones that carry a gradient."""
+    index_B, n = group_index(group_B)
+    low = reward_B.new_full((n,), torch.inf).scatter_reduce_(0, index_B, reward_B, "amin")
+    high = reward_B.new_full((n,), -torch.inf).scatter_reduce_(0, index_B, reward_B, "amax")
+    return (high > low).float().mean().item()
