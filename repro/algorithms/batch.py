@@ -37,6 +37,11 @@ class BehaviourBatch(CurrentPolicyBatch):
     proximal_logp_BT: Tensor  # under the weights just before this update; constant
 
 
+def masked(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Zero wherever the policy generated nothing, (B, T): NaN in padding reaches no value and no gradient."""
+    return value_BT.masked_fill(~mask_BT, 0.0)
+
+
 def token_weights(mask_BT: Tensor, aggregation: str) -> Tensor:
     """Weight of every token in the loss, (B, T); the weights of an update sum to one.
 
@@ -55,9 +60,9 @@ def token_weights(mask_BT: Tensor, aggregation: str) -> Tensor:
 def aggregate(loss_BT: Tensor, mask_BT: Tensor, aggregation: str) -> Tensor:
     """Sum of weighted per-token losses; masked positions never enter, whatever they hold (NaN included)."""
     weight_BT = token_weights(mask_BT, aggregation)
-    return (weight_BT * loss_BT.masked_fill(~mask_BT, 0.0)).sum()
+    return (weight_BT * masked(loss_BT, mask_BT)).sum()
 
 
 def response_mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Mean over each response's own tokens, (B,); zero for a response without tokens."""
-    return value_BT.masked_fill(~mask_BT, 0.0).sum(1) / mask_BT.sum(1).clamp(min=1)
+    return masked(value_BT, mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)

@@ -34,9 +34,31 @@ def group_std(value_B: Tensor, group_B: Tensor) -> Tensor:
     return (group_sum(centred_B**2, group_B) / (group_size(group_B) - 1).clamp(min=1)).sqrt()
 
 
-def mixed_share(reward_B: Tensor, group_B: Tensor) -> float:
-    """Share of groups whose rewards are not all equal: the only ones that carry a gradient."""
-    index_B, n = group_index(group_B)
+def _mixed_groups(reward_B: Tensor, index_B: Tensor, n: int) -> Tensor:
     low = reward_B.new_full((n,), torch.inf).scatter_reduce_(0, index_B, reward_B, "amin")
     high = reward_B.new_full((n,), -torch.inf).scatter_reduce_(0, index_B, reward_B, "amax")
-    return (high > low).float().mean().item()
+    return high > low
+
+
+def in_mixed_group(reward_B: Tensor, group_B: Tensor) -> Tensor:
+    """Whether the rewards of each element's group are not all equal, (B,) bool."""
+    index_B, n = group_index(group_B)
+    return _mixed_groups(reward_B, index_B, n)[index_B]
+
+
+def mixed_share(reward_B: Tensor, group_B: Tensor) -> float:
+    """Share of groups whose rewards are not all equal: the only ones that carry a gradient."""
+    return _mixed_groups(reward_B, *group_index(group_B)).float().mean().item()
+
+
+def next_in_group(group_B: Tensor) -> Tensor:
+    """Index of the next element of the same group in batch order, (B,); the last one wraps to the first."""
+    order_B = torch.argsort(group_B, stable=True)  # groups side by side, batch order within each
+    sorted_B = group_B[order_B]
+    position_B = torch.arange(len(group_B), device=group_B.device)
+    last_B = torch.ones_like(sorted_B, dtype=torch.bool)
+    last_B[:-1] = sorted_B[1:] != sorted_B[:-1]
+    start_B = torch.searchsorted(sorted_B, sorted_B)  # first position of the group
+    next_B = torch.empty_like(order_B)
+    next_B[order_B] = order_B[torch.where(last_B, start_B, position_B + 1)]
+    return next_B

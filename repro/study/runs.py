@@ -58,10 +58,10 @@ def open_run(config: Any, folder: Path, device: str = "cpu") -> Iterator[Run]:
     written.
     """
     folder = Path(folder)
-    finished = _finished(folder, config)  # needs no lock: result.json appears whole and never changes
+    finished = finished_result(folder, config)  # needs no lock: result.json appears whole and never changes
     if finished is None:
         with _locked(folder):
-            finished = _finished(folder, config)  # another process may have ended it meanwhile
+            finished = finished_result(folder, config)  # another process may have ended it meanwhile
             if finished is None:
                 _record_config(folder, config, device)
                 with _writing(folder):
@@ -240,7 +240,7 @@ def provenance() -> dict:
     }
 
 
-def _finished(folder: Path, config: Any) -> dict | None:
+def finished_result(folder: Path, config: Any) -> dict | None:
     """The result if the folder holds this very run and it is over; ReproError if it holds another run."""
     if not (folder / "config.json").exists():
         for name in ("result.json", "metrics.jsonl"):

@@ -1,0 +1,42 @@
+"""Credit: what each response of a group is worth, from rewards alone.
+
+| symbol | shape | meaning |
+|---|---|---|
+| r | reward_B | scalar reward of a response |
+| A | advantage_B | r minus the mean of its group, divided by the group's standard deviation or not |
+
+Where papers and code disagree, the default is ASymPO's Eq. 1: the mean is subtracted, nothing is divided.
+GRPO (arXiv 2402.03300; verl and TRL by default) divides by the standard deviation: `scale="std"`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from repro.algorithms.groups import group_mean, group_std, in_mixed_group
+
+
+@dataclass(frozen=True)
+class GroupCredit:
+    """Group-relative advantage; sums to zero in every group."""
+
+    scale: str = "none"  # "none": ASymPO Eq. 1, Dr. GRPO; "std": GRPO
+    eps: float = 1e-6  # added to the standard deviation (verl; TRL adds 1e-4)
+
+    def __post_init__(self):
+        if self.scale not in ("none", "std"):
+            raise ValueError(f"GroupCredit.scale is {self.scale!r}; choose 'none' or 'std'")
+
+    def advantage_B(self, reward_B: Tensor, group_B: Tensor) -> Tensor:
+        """Advantages, (B,). Exactly zero in a group whose rewards are all equal, groups of one included.
+
+        (verl leaves the raw reward to a group of one; here it has nothing to be compared with, so no credit.)
+        """
+        advantage_B = reward_B - group_mean(reward_B, group_B)
+        if self.scale == "std":
+            advantage_B = advantage_B / (group_std(reward_B, group_B) + self.eps)
+        # The mean of equal floats need not be that float (three times 0.1), hence the explicit zero.
+        return torch.where(in_mixed_group(reward_B, group_B), advantage_B, 0.0)

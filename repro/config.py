@@ -1,0 +1,140 @@
+"""Frozen dataclass configs: to and from JSON, a stable hash, and strict typed overrides.
+
+A config is a tree of frozen dataclasses. In JSON each becomes {"kind": class name, field: value, ...}; a field that
+admits several classes (a union) is read back by its kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from typing import Any
+
+from repro.errors import ReproError
+
+
+def to_dict(config: Any) -> Any:
+    """Nested plain data, fit for JSON; tuples become lists."""
+    if dataclasses.is_dataclass(config):
+        fields = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {"kind": type(config).__name__, **fields}
+    if isinstance(config, tuple | list):
+        return [to_dict(item) for item in config]
+    if isinstance(config, dict):
+        return {key: to_dict(value) for key, value in config.items()}
+    return config
+
+
+def config_hash(config: Any) -> str:
+    """12 hex digits of the SHA-256 of the config's canonical JSON: the identity of a run."""
+    canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def from_dict(annotation: Any, data: Any, where: str = "config") -> Any:
+    """Rebuild a value of type `annotation` from `to_dict`'s output.
+
+    Raises ReproError, naming the place, for an unknown kind, a missing or unknown field, or a value of the wrong type.
+    """
+    if dataclasses.is_dataclass(annotation) or _dataclass_options(annotation):
+        if not isinstance(data, dict) or "kind" not in data:
+            if data is None and type(None) in typing.get_args(annotation):
+                return None
+            raise ReproError(f"{where}: expected an object with a 'kind', got {data!r}")
+        options = {cls.__name__: cls for cls in (_dataclass_options(annotation) or (annotation,))}
+        if data["kind"] not in options:
+            raise ReproError(f"{where}: unknown kind {data['kind']!r}; choose from {', '.join(sorted(options))}")
+        cls = options[data["kind"]]
+        hints = typing.get_type_hints(cls)
+        names = {f.name for f in dataclasses.fields(cls)}
+        unknown = set(data) - names - {"kind"}
+        missing = names - set(data)
+        if unknown or missing:
+            raise ReproError(
+                f"{where}: {data['kind']} has unknown fields {sorted(unknown)} and lacks {sorted(missing)}; "
+                "it was written by another version of the code"
+            )
+        return cls(**{name: from_dict(hints[name], data[name], f"{where}.{name}") for name in names})
+    return check_type(annotation, data, where)
+
+
+def check_type(annotation: Any, value: Any, where: str) -> Any:
+    """The value as `annotation` wants it (an int becomes a float, a list a tuple); ReproError if it does not fit."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            try:
+                return check_type(option, value, where)
+            except ReproError:
+                continue
+    elif origin is tuple and isinstance(value, list | tuple):
+        item_types = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else list(args)
+        if len(item_types) == len(value):
+            return tuple(
+                check_type(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(item_types, value, strict=True))
+            )
+    elif origin is typing.Literal:
+        if value in args:
+            return value
+    elif annotation is typing.Any:
+        return value
+    elif annotation is type(None):
+        if value is None:
+            return None
+    elif annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(annotation, type) and isinstance(value, annotation):
+        if not (annotation is int and isinstance(value, bool)):
+            return value
+    expected = getattr(annotation, "__name__", None) if origin is None else str(annotation)
+    raise ReproError(f"{where}: {value!r} is not of type {expected or annotation}")
+
+
+def override(config: Any, assignments: list[str] | tuple[str, ...] | dict[str, Any]) -> Any:
+    """A copy with dotted fields replaced: "training.updates=10" or {"training.updates": 10}.
+
+    Values given as text are read as JSON where they are JSON (10, 0.5, true, null, [1, 2]) and as plain text otherwise.
+    Raises ReproError for a malformed assignment, an unknown field (naming the known ones) or a value of the wrong type.
+    """
+    if not isinstance(assignments, dict):
+        pairs = {}
+        for text in assignments:
+            key, sep, value = text.partition("=")
+            if not sep or not key.strip():
+                raise ReproError(f"--set {text!r}: write it as key=value, for example training.updates=10")
+            try:
+                pairs[key.strip()] = json.loads(value)
+            except json.JSONDecodeError:
+                pairs[key.strip()] = value
+        assignments = pairs
+    for key, value in assignments.items():
+        config = _replace(config, key.split("."), value, key)
+    return config
+
+
+def _replace(config: Any, path: list[str], value: Any, key: str) -> Any:
+    names = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
+    if path[0] not in names:
+        known = ", ".join(names) or "none: it is a plain value"
+        raise ReproError(f"unknown setting {key!r}: {type(config).__name__} has no field {path[0]!r} (fields: {known})")
+    if len(path) > 1:
+        new = _replace(getattr(config, path[0]), path[1:], value, key)
+    else:
+        annotation = typing.get_type_hints(type(config))[path[0]]
+        if dataclasses.is_dataclass(value) and type(value) in (_dataclass_options(annotation) or (annotation,)):
+            new = value
+        elif dataclasses.is_dataclass(annotation) or _dataclass_options(annotation):
+            new = from_dict(annotation, value, key)
+        else:
+            new = check_type(annotation, value, key)
+    return dataclasses.replace(config, **{path[0]: new})
+
+
+def _dataclass_options(annotation: Any) -> tuple[type, ...]:
+    """The dataclasses among a union's members; empty if there are none."""
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return ()
+    return tuple(arg for arg in typing.get_args(annotation) if dataclasses.is_dataclass(arg))

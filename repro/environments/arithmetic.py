@@ -1,0 +1,210 @@
+"""Multi-step arithmetic over named quantities: a procedural world with exact answers, graded by difficulty.
+
+A problem is a chain of operations over one leaf, values modulo `modulus`; its facts are shuffled and mixed with
+distractors that hang on the chain but never feed it. The policy has to find the route, look the facts up and compute:
+
+    kiwi = plum -6          (facts, one a line, in random order)
+    fig = plum +3           (a distractor)
+    plum =7
+    ? kiwi :                (the question)
+
+    kiwi plum : plum =7 kiwi = plum -6 =1        (an expert trace: the route, then each fact restated and computed)
+
+Spaces separate words, so a word-level tokenizer sees `-6` and `=7` as single tokens and a name as the same token
+wherever it stands. `style="english"` renders the same problem in plain sentences, for pretrained models.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from repro.environments.query import Query
+from repro.errors import ReproError
+
+NAMES = (
+    "apple basil cedar daisy elder fig grape hazel iris jade kiwi lemon mango nut olive plum quince rose sage thyme "
+    "umber violet willow xenia yarrow zinnia"
+).split()
+OPERATIONS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
+_WORDS = {"+": "plus", "-": "minus", "*": "times"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fact of the solution graph: name = source operator constant = value; a leaf has no source."""
+
+    name: str
+    source: str
+    operator: str
+    constant: int
+    value: int
+
+    @property
+    def fact(self) -> str:
+        """As the question states it (no computed value)."""
+        return f"{self.name} = {self.source} {self.operator}{self.constant}" if self.source else self.computed
+
+    @property
+    def computed(self) -> str:
+        """As a trace restates it, with its value."""
+        return f"{self.fact} ={self.value}" if self.source else f"{self.name} ={self.value}"
+
+
+@dataclass(frozen=True)
+class ArithmeticConfig:
+    """Shape of the world. `levels` maps a difficulty to the range of chain lengths (operations) it holds."""
+
+    modulus: int = 10
+    min_length: int = 1
+    max_length: int = 8
+    max_distractors: int = 3
+    train_queries: int = 512  # finite, so that training makes epochs over it (the paper: 4k problems, 3 epochs)
+    heldout_queries: int = 64  # per level
+    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 5), ("hard", 6, 8))
+    style: Literal["symbols", "english"] = "symbols"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_length <= self.max_length or self.max_distractors < 0 or self.modulus < 2:
+            raise ReproError(f"arithmetic world: lengths {self.min_length}..{self.max_length}, distractors "
+                             f"{self.max_distractors}, modulus {self.modulus} describe no problem")
+        if self.max_length + 1 + self.max_distractors > len(NAMES):
+            raise ReproError(f"arithmetic world: {self.max_length} operations with {self.max_distractors} distractors "
+                             f"need more than the {len(NAMES)} names there are")
+
+
+def vocabulary(config: ArithmeticConfig) -> list[str]:
+    """Every word that problems and traces of this world (style "symbols") are made of."""
+    operations = [f"{op}{c}" for op in OPERATIONS for c in range(min(10, config.modulus))]
+    return [*NAMES, "=", *operations, *(f"={v}" for v in range(config.modulus)), "?", ":"]
+
+
+def generate(config: ArithmeticConfig, rng: random.Random, id: str, lengths: tuple[int, int] | None = None) -> Query:
+    """One problem; `lengths` narrows the range of chain lengths (operations)."""
+    low, high = lengths or (config.min_length, config.max_length)
+    length, distractors = rng.randint(low, high), rng.randint(0, config.max_distractors)
+    names = rng.sample(NAMES, length + 1 + distractors)
+    chain = [Step(names[0], "", "", 0, rng.randrange(config.modulus))]
+    for name in names[1 : length + 1]:
+        chain.append(_step(config, rng, name, chain[-1]))
+    side = [_step(config, rng, name, rng.choice(chain)) for name in names[length + 1 :]]
+    facts = chain + side
+    rng.shuffle(facts)
+    target = chain[-1]
+    return Query(
+        id=id,
+        text=_question(config, facts, target.name),
+        answer=str(target.value),
+        level=_level(config, length),
+        trace=_trace(config, chain),
+        graph=tuple(chain),
+    )
+
+
+def _step(config: ArithmeticConfig, rng: random.Random, name: str, source: Step) -> Step:
+    operator, constant = rng.choice("+-*"), rng.randrange(min(10, config.modulus))
+    return Step(name, source.name, operator, constant, OPERATIONS[operator](source.value, constant) % config.modulus)
+
+
+def _level(config: ArithmeticConfig, length: int) -> str:
+    return next((name for name, low, high in config.levels if low <= length <= high), "beyond")
+
+
+def _question(config: ArithmeticConfig, facts: list[Step], target: str) -> str:
+    if config.style == "symbols":
+        return "\n".join([*(fact.fact for fact in facts), f"? {target} :"])
+    lines = [
+        f"{s.name} is {s.source} {_WORDS[s.operator]} {s.constant}." if s.source else f"{s.name} is {s.value}."
+        for s in facts
+    ]
+    return "\n".join([*lines, f"All values are taken modulo {config.modulus}. What is {target}?"])
+
+
+def _trace(config: ArithmeticConfig, chain: list[Step]) -> str:
+    route = " ".join(step.name for step in reversed(chain))
+    if config.style == "symbols":
+        return f"{route} : " + " ".join(step.computed for step in chain)
+    lines = [
+        f"{s.name} = {s.source} {s.operator} {s.constant} = {s.value}" if s.source else f"{s.name} = {s.value}"
+        for s in chain
+    ]
+    return "\n".join([f"Route: {route}.", *lines, f"#### {chain[-1].value}"])
+
+
+def noisy_trace(config: ArithmeticConfig, query: Query, rng: random.Random, slip: float) -> str:
+    """An expert trace with consistent slips: each leaf value, operation or result is replaced with probability `slip`.
+
+    The trace carries on from a slip as if it were right. A policy warmed up on such traces makes slips that
+    reinforcement can remove; one warmed up on perfect traces leaves it little to do.
+    """
+    steps: list[Step] = []
+    for step in query.graph:
+        if not step.source:
+            value = rng.randrange(config.modulus) if rng.random() < slip else step.value
+            steps.append(Step(step.name, "", "", 0, value))
+            continue
+        operator, constant = step.operator, step.constant
+        if rng.random() < slip:
+            operator, constant = rng.choice("+-*"), rng.randrange(min(10, config.modulus))
+        value = OPERATIONS[operator](steps[-1].value, constant) % config.modulus
+        if rng.random() < slip:
+            value = rng.randrange(config.modulus)
+        steps.append(Step(step.name, step.source, operator, constant, value))
+    return _trace(config, steps)
+
+
+_FINAL_VALUE = re.compile(r"(?:^|=|####)\s*([+-]?\d{1,9})\s*[.;]?\s*$", re.ASCII)
+
+
+def reward(query: Query, response: str) -> float:
+    """1.0 if the response closes with the right value ("=7", "= 7", "#### 7", or a bare "7"), else 0.0.
+
+    A value must be stated, not only used: "kiwi = plum +8" answers nothing. Linear in the response's length.
+    """
+    match = _FINAL_VALUE.search(response[-64:])
+    return float(match is not None and int(match[1]) == int(query.answer))
+
+
+def heldout(config: ArithmeticConfig) -> dict[str, list[Query]]:
+    """The fixed held-out lists, one per level, the same for every seed of a study."""
+    lists: dict[str, list[Query]] = {}
+    seen: set[str] = set()
+    for name, low, high in config.levels:
+        lists[name] = _distinct(config, f"heldout:{name}", (low, high), config.heldout_queries, seen)
+    return lists
+
+
+def train_list(config: ArithmeticConfig, seed: int) -> list[Query]:
+    """The finite training list of a seed, disjoint from every held-out list."""
+    seen = {query.text for queries in heldout(config).values() for query in queries}
+    return _distinct(config, f"train:{seed}", (config.min_length, config.max_length), config.train_queries, seen)
+
+
+def stream(config: ArithmeticConfig, seed: int) -> Iterator[Query]:
+    """Endless fresh problems for the supervised warm start, disjoint from every held-out list."""
+    seen = {query.text for queries in heldout(config).values() for query in queries}
+    index = 0
+    while True:
+        query = generate(config, random.Random(f"stream:{seed}:{index}"), f"stream:{seed}:{index}")
+        if query.text not in seen:
+            yield query
+        index += 1
+
+
+def _distinct(
+    config: ArithmeticConfig, split: str, lengths: tuple[int, int], count: int, seen: set[str]
+) -> list[Query]:
+    """`count` problems whose texts are new to `seen`, which is extended."""
+    queries: list[Query] = []
+    for index in range(100 * count + 100):
+        if len(queries) == count:
+            return queries
+        query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
+        if query.text not in seen:
+            seen.add(query.text)
+            queries.append(query)
+    raise ReproError(f"arithmetic world: {split} wants {count} distinct problems, but the world of lengths {lengths} "
+                     f"gives only {len(queries)}; ask for fewer or make it larger")

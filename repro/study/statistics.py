@@ -1,0 +1,371 @@
+"""Intervals for a few runs, and the two readings of a training curve that are fixed before a study.
+
+With 3 to 10 seeds a t interval covers what it promises and a percentile bootstrap does not (it covers about
+0.74 at n = 3 and 0.90 at n = 10 where 0.95 is asked for), so means and paired differences have t intervals,
+and the percentile bootstrap serves only the aggregates over tasks, where nothing better is known.
+
+Conventions. Values carry whatever unit the caller gave them, and an interval has the unit of its estimate.
+Intervals are two-sided with `level` inside. A single run says nothing about spread: its interval is infinite
+(or the whole range of a bounded quantity). All-equal values give a width of zero, as the formulas have it.
+Empty or non-finite input raises ValueError. `rng` is a seed or a numpy Generator; the same seed, the same interval.
+Survival and times-to-threshold are in `repro.study.survival`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, inf, nan, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+Rng = int | np.random.Generator
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence limits; `n` counts the independent units behind it (runs, or pairs).
+
+    `value in interval` asks whether a value is compatible with the data. Raises ValueError for limits that are nan or
+    out of order, so that a missing interval can never be read as one that excludes something.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"interval limits must be ordered numbers, got [{self.low}, {self.high}]")
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def equivalent(interval: Interval, low: float, high: float) -> bool:
+    """Whether the whole interval lies strictly between `low` and `high`, the margin stated beforehand.
+
+    For a difference the margin is (-m, m), for a ratio for instance (0.8, 1.25). With a 95 % interval this is two
+    one-sided tests at 2.5 % each. "Not significant" is not equivalence. Raises ValueError unless low < high.
+    """
+    if not low < high:
+        raise ValueError(f"an equivalence margin needs low < high, got ({low}, {high})")
+    return low < interval.low and interval.high < high
+
+
+def finite_vector(values: ArrayLike, name: str) -> np.ndarray:
+    """`values` as a float vector (n,), n >= 1; raises ValueError when it is empty, not 1-D, or not finite."""
+    vector = np.asarray(values, dtype=float)
+    if vector.ndim != 1 or vector.size == 0 or not np.isfinite(vector).all():
+        raise ValueError(f"{name} must be a non-empty 1-D sequence of finite numbers, got {values!r}")
+    return vector
+
+
+def tail_probability(level: float) -> float:
+    """Probability left in each tail, (1 - level) / 2; raises ValueError unless 0 < level < 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level}")
+    return (1 - level) / 2
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """a - b, (n,), of runs that share their seed; raises ValueError when the lengths differ."""
+    a, b = finite_vector(a, "a"), finite_vector(b, "b")
+    if len(a) != len(b):
+        raise ValueError(f"paired values need one b for each a, got {len(a)} and {len(b)}; match them by seed")
+    return a - b
+
+
+# Means -------------------------------------------------------------------------------------------------------------
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of n runs: mean ± t_{n-1} s / sqrt(n), s with n - 1. Infinite for n = 1."""
+    x, tail = finite_vector(values, "values"), tail_probability(level)
+    n, mean = len(x), float(x.mean())
+    if n == 1:
+        return Interval(mean, -inf, inf, n, level)
+    half = float(stats.t.ppf(1 - tail, n - 1) * x.std(ddof=1) / sqrt(n))
+    return Interval(mean, mean - half, mean + half, n, level)
+
+
+def paired_t_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean difference a - b over pairs that share their seed: the t interval of the differences; n counts pairs."""
+    return t_interval(paired_difference(a, b), level)
+
+
+def welch_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """Difference of means, mean(a) - mean(b), of independent arms with unequal variances (Welch 1947).
+
+    se² = s_a²/n_a + s_b²/n_b with Satterthwaite's degrees of freedom. Infinite when an arm has one run.
+    n counts the runs of both arms.
+    """
+    a, b, tail = finite_vector(a, "a"), finite_vector(b, "b"), tail_probability(level)
+    n, difference = len(a) + len(b), float(a.mean() - b.mean())
+    if min(len(a), len(b)) == 1:
+        return Interval(difference, -inf, inf, n, level)
+    error_a, error_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    error = error_a + error_b
+    if error == 0:
+        return Interval(difference, difference, difference, n, level)
+    # Shares rather than squared variances: the same ratio, without underflow for tiny spreads.
+    freedom = 1 / ((error_a / error) ** 2 / (len(a) - 1) + (error_b / error) ** 2 / (len(b) - 1))
+    half = float(stats.t.ppf(1 - tail, freedom) * sqrt(error))
+    return Interval(difference, difference - half, difference + half, n, level)
+
+
+# Bootstrap ---------------------------------------------------------------------------------------------------------
+
+
+def _tail_values(samples: np.ndarray, tail: float) -> tuple[float, float]:
+    """The k-th smallest and k-th largest sample, k = (R + 1) tail: order statistics, since samples may be infinite."""
+    k = floor((len(samples) + 1) * tail + 1e-9)
+    if k < 1:
+        raise ValueError(f"{len(samples)} resamples are too few for this level; take at least {round(1 / tail)}")
+    ordered = np.sort(samples)
+    return float(ordered[k - 1]), float(ordered[-k])
+
+
+def studentised_bootstrap_interval(
+    values: ArrayLike, level: float = 0.95, rng: Rng = 0, resamples: int = 9999
+) -> Interval:
+    """Mean of n runs by the bootstrap-t (Efron 1979): mean - t*_{high} s / sqrt(n) to mean - t*_{low} s / sqrt(n).
+
+    t* = (mean* - mean) / (s* / sqrt(n)) over resamples of the runs. A resample of one value has s* = 0 and so an
+    infinite t*: at n <= 3 these fill the tails and the 95 % interval is infinite, which is the method's honest answer.
+    For n below about 8 prefer `t_interval`.
+    """
+    x, tail = finite_vector(values, "values"), tail_probability(level)
+    n, mean = len(x), float(x.mean())
+    if n == 1:
+        return Interval(mean, -inf, inf, n, level)
+    if np.ptp(x) == 0:
+        return Interval(mean, mean, mean, n, level)
+    sample_RN = x[np.random.default_rng(rng).integers(n, size=(resamples, n))]
+    deviation_R = sample_RN.mean(1) - mean
+    # A constant resample's std may be rounding noise instead of zero.
+    error_R = np.where(np.ptp(sample_RN, axis=1) == 0, 0.0, sample_RN.std(1, ddof=1)) / sqrt(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t_R = np.where(deviation_R == 0, 0.0, deviation_R / error_R)
+    t_low, t_high = _tail_values(t_R, tail)
+    error = float(x.std(ddof=1)) / sqrt(n)
+    return Interval(mean, mean - t_high * error, mean - t_low * error, n, level)
+
+
+def paired_studentised_bootstrap_interval(
+    a: ArrayLike, b: ArrayLike, level: float = 0.95, rng: Rng = 0, resamples: int = 9999
+) -> Interval:
+    """Mean difference a - b over pairs that share their seed: the bootstrap-t of the differences; n counts pairs."""
+    return studentised_bootstrap_interval(paired_difference(a, b), level, rng, resamples)
+
+
+def _strata(values: Sequence[ArrayLike], name: str) -> list[np.ndarray]:
+    """Runs of each task, list of (n_k,); raises ValueError for no task or a task without runs."""
+    if len(values) == 0 or any(np.ndim(task) != 1 for task in values):
+        raise ValueError(f"{name} must be a non-empty list of tasks, each a list of its runs; wrap one task as [runs]")
+    return [finite_vector(task, f"{name}[{k}]") for k, task in enumerate(values)]
+
+
+def _trimmed_mean(values: np.ndarray) -> np.ndarray:
+    """Mean along the last axis without the floor(n / 4) smallest and largest values."""
+    cut = values.shape[-1] // 4
+    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(-1)
+
+
+def iqm(scores: Sequence[ArrayLike]) -> float:
+    """Interquartile mean: the 25 % trimmed mean of all tasks' runs pooled (Agarwal et al. 2021, rliable).
+
+    `scores` holds the runs of each task; one task is `[runs]`. The number cut at each end is rounded down, so three
+    runs of one task are not trimmed at all.
+    """
+    return float(_trimmed_mean(np.concatenate(_strata(scores, "scores"))))
+
+
+def iqm_interval(
+    scores: Sequence[ArrayLike], level: float = 0.95, rng: Rng = 0, resamples: int = 9999
+) -> Interval:
+    """IQM with the percentile interval of a bootstrap that resamples runs within each task; n counts runs.
+
+    It under-covers for few runs and is meant for many tasks. Infinite when some task has one run, which
+    resampling within the task cannot vary.
+    """
+    tasks, tail, rng = _strata(scores, "scores"), tail_probability(level), np.random.default_rng(rng)
+    n, estimate = sum(map(len, tasks)), iqm(scores)
+    if min(map(len, tasks)) == 1:
+        return Interval(estimate, -inf, inf, n, level)
+    drawn = [x[rng.integers(len(x), size=(resamples, len(x)))] for x in tasks]
+    return Interval(estimate, *_tail_values(_trimmed_mean(np.concatenate(drawn, axis=1)), tail), n, level)
+
+
+def _wins(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> list[np.ndarray]:
+    """Each task's comparisons of every run of a with every run of b, list of (n_k, m_k): 1, 0, or 1/2 for a tie."""
+    a, b = _strata(a, "a"), _strata(b, "b")
+    if len(a) != len(b):
+        raise ValueError(f"a and b need the same tasks, got {len(a)} and {len(b)}")
+    return [(np.sign(x[:, None] - y[None, :]) + 1) / 2 for x, y in zip(a, b, strict=True)]
+
+
+def probability_of_improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> float:
+    """P(a > b) + P(a = b) / 2, the Mann-Whitney U / (n m), averaged over tasks; one task is `[runs]`."""
+    return float(np.mean([wins.mean() for wins in _wins(a, b)]))
+
+
+def probability_of_improvement_interval(
+    a: Sequence[ArrayLike],
+    b: Sequence[ArrayLike],
+    *,
+    paired: bool,
+    level: float = 0.95,
+    rng: Rng = 0,
+    resamples: int = 9999,
+) -> Interval:
+    """Probability that a beats b with a percentile bootstrap interval, runs resampled within each task.
+
+    `paired` resamples the seeds that a and b share, otherwise each arm on its own. n counts the comparisons that are
+    independent: the smaller arm's runs, over tasks. When every run of one arm beats every run of the other the
+    bootstrap would return a point; the exact binomial bound of n wins out of n stands in. When some task has one run
+    the interval is [0, 1]. Raises ValueError for paired arms of different length.
+    """
+    wins, tail, rng = _wins(a, b), tail_probability(level), np.random.default_rng(rng)
+    estimate, fewest = probability_of_improvement(a, b), min(min(w.shape) for w in wins)
+    if paired and any(w.shape[0] != w.shape[1] for w in wins):
+        raise ValueError("paired arms need one run of b for each run of a in every task; match them by seed")
+    n = sum(min(w.shape) for w in wins)
+    if estimate in (0.0, 1.0):
+        # Valid for unequal tasks too: prod p_k^n_k <= mean(p)^(tasks x fewest).
+        bound = proportion_interval(int(estimate) * len(wins) * fewest, len(wins) * fewest, level)
+        return Interval(estimate, bound.low, bound.high, n, level)
+    if fewest == 1:
+        return Interval(estimate, 0.0, 1.0, n, level)
+    total_R = np.zeros(resamples)
+    for w in wins:
+        count_RA, count_RB = (rng.multinomial(size, np.full(size, 1 / size), resamples) for size in w.shape)
+        total_R += ((count_RA @ w) * (count_RA if paired else count_RB)).sum(1) / w.size
+    return Interval(estimate, *_tail_values(total_R / len(wins), tail), n, level)
+
+
+# Proportions -------------------------------------------------------------------------------------------------------
+
+
+def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Exact interval of a proportion (Clopper and Pearson 1934); n = 0 gives an estimate of nan in [0, 1].
+
+    Raises ValueError unless 0 <= successes <= n.
+    """
+    tail = tail_probability(level)
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie in 0..n, got {successes} of {n}")
+    low = float(stats.beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
+    return Interval(successes / n if n else nan, low, high, n, level)
+
+
+def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
+    """Wilson's score limits of a proportion p out of n."""
+    centre, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
+
+
+@dataclass(frozen=True)
+class PairedProportions:
+    """Difference of two shares over the same pairs, the pairs that decide it, and McNemar's exact two-sided p."""
+
+    difference: Interval
+    a_only: int
+    b_only: int
+    p_value: float
+
+
+def paired_proportions(a: Sequence[bool], b: Sequence[bool], level: float = 0.95) -> PairedProportions:
+    """Share of True in a minus share in b, runs paired by seed (say: collapsed or not).
+
+    The interval is Newcombe's (1998, method 10): Wilson's limits of each share, combined by squares with the
+    continuity-corrected correlation phi. The p-value is the binomial test of the discordant pairs against 1/2 (exact
+    McNemar; 1 when there are none). Raises ValueError for empty input or different lengths.
+    """
+    difference, tail = float(paired_difference(a, b).mean()), tail_probability(level)
+    a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    n, z = len(a), float(stats.norm.ppf(1 - tail))
+    both, a_only, b_only, neither = (int(c.sum()) for c in (a & b, a & ~b, ~a & b, ~a & ~b))
+    (low_a, high_a), (low_b, high_b) = _wilson(a.mean(), n, z), _wilson(b.mean(), n, z)
+    margins = a.sum() * (~a).sum() * b.sum() * (~b).sum()
+    covariance = both * neither - a_only * b_only
+    if covariance > 0:
+        covariance = max(covariance - n / 2, 0)
+    phi = covariance / sqrt(margins) if margins else 0.0
+    below_a, above_a, below_b, above_b = a.mean() - low_a, high_a - a.mean(), b.mean() - low_b, high_b - b.mean()
+    below = sqrt(below_a**2 - 2 * phi * below_a * above_b + above_b**2)
+    above = sqrt(above_a**2 - 2 * phi * above_a * below_b + below_b**2)
+    p_value = float(stats.binomtest(a_only, a_only + b_only).pvalue) if a_only + b_only else 1.0
+    interval = Interval(difference, difference - below, difference + above, n, level)
+    return PairedProportions(interval, a_only, b_only, p_value)
+
+
+# Readings of a training curve --------------------------------------------------------------------------------------
+
+
+def running_mean(values: ArrayLike, window: int) -> np.ndarray:
+    """Mean of each point and the window - 1 before it, (n,); nan for the first window - 1 points.
+
+    No shorter window at the start: one lucky first batch would become the running maximum. A nan in `values` marks
+    only the windows that hold it. Raises ValueError for window < 1.
+    """
+    values = np.asarray(values, dtype=float)
+    if window < 1 or values.ndim != 1:
+        raise ValueError(f"running_mean needs a 1-D sequence and window >= 1, got {values.shape} and {window}")
+    mean = np.full(len(values), nan)
+    if len(values) >= window:
+        mean[window - 1 :] = np.lib.stride_tricks.sliding_window_view(values, window).mean(1)
+    return mean
+
+
+def _first_stretch(condition: np.ndarray, length: int) -> int | None:
+    """Index at which the first run of `length` consecutive True begins."""
+    if length < 1:
+        raise ValueError(f"a stretch has at least one point, got {length}")
+    if len(condition) < length:
+        return None
+    whole = np.lib.stride_tricks.sliding_window_view(condition, length).all(1)
+    return int(whole.argmax()) if whole.any() else None
+
+
+def time_to_threshold(
+    x: ArrayLike, y: ArrayLike, threshold: float, window: int, hold: int | None = None
+) -> float | None:
+    """First x from which the running mean of y over `window` points stays >= threshold for `hold` points.
+
+    `hold` defaults to `window`; the result has x's unit (updates, rollouts, tokens, FLOPs, seconds). None means
+    censored: not reached, or reached too late to be seen to stay. nan in y (a diverged run) never counts as
+    reached. Raises ValueError when lengths differ or x decreases.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.shape != y.shape or not (np.diff(x) >= 0).all():
+        raise ValueError(f"x must be non-decreasing and as long as y, got shapes {x.shape} and {y.shape}")
+    start = _first_stretch(running_mean(y, window) >= threshold, window if hold is None else hold)
+    return None if start is None else float(x[start])
+
+
+# Rounding in the last place of a mean must not turn "equal to the bound" into "below it".
+_ROUNDING = 1e-12
+
+
+def collapse_update(reward: ArrayLike, fraction: float, window: int = 10, stretch: int = 20) -> int | None:
+    """First update (0-based index into `reward`) of a collapse, or None.
+
+    A collapse is `stretch` consecutive updates at which the running mean of the train reward over `window` updates
+    is below `fraction` of its running maximum so far. A run that ends inside a shorter stretch has not collapsed.
+    (A non-finite loss also counts as a collapse, but that is for the caller, who sees the loss.)
+
+    Raises ValueError for non-finite or negative rewards, of which a fraction of the maximum means nothing, and unless
+    0 < fraction <= 1.
+    """
+    reward = finite_vector(reward, "reward")
+    if reward.min() < 0 or not 0 < fraction <= 1:
+        raise ValueError(f"need rewards >= 0 and 0 < fraction <= 1, got {reward.min()} and {fraction}")
+    mean = running_mean(reward, window)
+    # fmax skips the nan at the start.
+    return _first_stretch(mean < fraction * np.fmax.accumulate(mean) - _ROUNDING, stretch)

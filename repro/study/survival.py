@@ -1,0 +1,206 @@
+"""Times to an event that some runs never reach: a collapse, or a threshold.
+
+A run that ended without the event is censored at its end: it is known only to last longer. Dropping such runs, or
+counting their end as an event, both bias the answer; everything here keeps them as what they are.
+
+`time` is each run's event or end, in any one unit (updates, tokens, seconds), >= 0; `event` says which of the two it
+is. Conventions on levels, single runs and empty input are those of `repro.study.statistics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, nan, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from repro.study.statistics import Interval, finite_vector, proportion_interval, t_interval, tail_probability
+
+
+@dataclass(frozen=True, eq=False)
+class SurvivalCurve:
+    """Share of runs still without the event: a right-continuous step function, all arrays (K,).
+
+    time: 0 and every distinct event or end; survival, low, high: the share from that time on, with its limits;
+    at_risk: runs followed at least to that time; events: events at that time. n runs, `level` as asked.
+    """
+
+    time: np.ndarray
+    survival: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    at_risk: np.ndarray
+    events: np.ndarray
+    n: int
+    level: float
+
+    def at(self, time: ArrayLike) -> np.ndarray:
+        """Survival at `time` (any shape, >= 0); nan past the last run's end, unless the curve has reached zero."""
+        time = np.asarray(time, dtype=float)
+        if not (time >= 0).all():
+            raise ValueError(f"survival is defined for time >= 0, got {time}")
+        value = self.survival[np.searchsorted(self.time, time, side="right") - 1]
+        return np.where((time > self.time[-1]) & (value > 0), nan, value)
+
+
+def _censored(time: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Times (n,) and event flags (n,); raises ValueError unless they match and no time is negative."""
+    time, event = finite_vector(time, "time"), np.asarray(event, dtype=bool)
+    if time.shape != event.shape or time.min() < 0:
+        raise ValueError(f"need times >= 0 and one event flag each, got {time} and {event}")
+    return time, event
+
+
+def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> SurvivalCurve:
+    """Kaplan and Meier's (1958) survival curve: S(t) = product over event times t_j <= t of 1 - d_j / r_j.
+
+    Limits are Greenwood's on the log-log scale: S ** exp(±z sqrt(G) / log S), G = sum d_j / (r_j (r_j - d_j)). These are
+    undefined at both ends of the scale, where exact binomial bounds take over: no event among the r runs followed so
+    far leaves S above ((1 - level) / 2) ** (1 / r), and once all have had the event the last upper limit stays.
+    """
+    time, event = _censored(time, event)
+    tail = tail_probability(level)
+    grid = np.unique(np.append(time, 0.0))
+    at_risk = (time >= grid[:, None]).sum(1)
+    events = ((time == grid[:, None]) & event).sum(1)
+    survival = np.cumprod(1 - events / at_risk)
+    low, high = np.zeros(len(grid)), np.ones(len(grid))
+    low[survival == 1] = tail ** (1 / at_risk[survival == 1])
+    inside = (survival > 0) & (survival < 1)
+    greenwood = np.cumsum(events[inside | (survival == 1)] / (at_risk * (at_risk - events))[survival > 0])
+    share = survival[inside]
+    spread = stats.norm.ppf(1 - tail) * np.sqrt(greenwood[-len(share) or None :]) / -np.log(share)
+    low[inside], high[inside] = share ** np.exp(spread), share ** np.exp(-spread)
+    if survival[-1] == 0:  # only the last time can take the curve to zero
+        first_event = len(grid) == 1 or survival[-2] == 1
+        high[-1] = 1 - tail ** (1 / at_risk[-1]) if first_event else high[-2]
+    return SurvivalCurve(grid, survival, low, high, at_risk, events, len(time), level)
+
+
+def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: float = 0.95) -> Interval:
+    """Restricted mean survival time: the mean of min(T, horizon), the area under the curve up to `horizon`.
+
+    Variance n / (n - 1) x sum of d_j / (r_j (r_j - d_j)) x (area after t_j)², with t_{n-1}: when every run is followed
+    to the horizon or its event this is exactly the t interval of min(T, horizon). Limits are clipped to [0, horizon].
+    Without any event before the horizon the lower limit is horizon x ((1 - level) / 2) ** (1 / r), the worst case under
+    the exact bound on the share that would have had one, r the runs followed that far. A single run gives [0, horizon].
+
+    Raises ValueError for a horizon <= 0, or beyond the last end while some run is still without the event.
+    """
+    curve, tail = kaplan_meier(time, event, level), tail_probability(level)
+    if not 0 < horizon < inf or (horizon > curve.time[-1] and curve.survival[-1] > 0):
+        raise ValueError(f"horizon {horizon} must be > 0 and at most the longest follow-up, {curve.time[-1]}")
+    before = curve.time < horizon
+    area = curve.survival[before] * np.diff(np.append(curve.time[before], horizon))
+    estimate, n = float(area.sum()), curve.n
+    if n == 1:
+        return Interval(estimate, 0.0, float(horizon), n, level)
+    events, at_risk = curve.events[before], curve.at_risk[before]
+    if events.sum() == 0:
+        followed = int((np.asarray(time, dtype=float) >= horizon).sum())
+        return Interval(float(horizon), float(horizon * tail ** (1 / followed)), float(horizon), n, level)
+    area_after = area[::-1].cumsum()[::-1]
+    # Where all at risk have the event nothing remains: area 0 times an infinite term, which counts as 0.
+    terms = np.where(events < at_risk, area_after**2 * events / (at_risk * np.maximum(at_risk - events, 1)), 0.0)
+    half = float(stats.t.ppf(1 - tail, n - 1)) * sqrt(terms.sum() * n / (n - 1))
+    return Interval(estimate, max(estimate - half, 0.0), min(estimate + half, float(horizon)), n, level)
+
+
+@dataclass(frozen=True)
+class LogRank:
+    """Log-rank test: events of arm a seen and expected if the arms were alike, chi-squared (1 df), two-sided p."""
+
+    observed_a: int
+    expected_a: float
+    chi2: float
+    p_value: float
+
+
+def log_rank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike) -> LogRank:
+    """Whether two independent arms have the same survival curve (Mantel 1966).
+
+    chi2 = (O_a - E_a)² / V, summed over event times: E = d r_a / r, V = d (r_a / r)(r_b / r)(r - d) / (r - 1). No
+    informative event gives chi2 = 0 and p = 1. The chi-squared law is an approximation for a handful of runs, and
+    pairing by seed is not used.
+    """
+    (time_a, event_a), (time_b, event_b) = _censored(time_a, event_a), _censored(time_b, event_b)
+    time, event = np.concatenate([time_a, time_b]), np.concatenate([event_a, event_b])
+    grid = np.unique(time[event])[:, None]
+    at_risk_a, at_risk = (time_a >= grid).sum(1), (time >= grid).sum(1)
+    events = ((time == grid) & event).sum(1)
+    share_a = at_risk_a / at_risk
+    expected = float((events * share_a).sum())
+    # A lone run at risk has variance 0; the maximum keeps 0 / 0 away.
+    variance = float((events * share_a * (1 - share_a) * (at_risk - events) / np.maximum(at_risk - 1, 1)).sum())
+    chi2 = (int(event_a.sum()) - expected) ** 2 / variance if variance > 0 else 0.0
+    return LogRank(int(event_a.sum()), expected, chi2, float(stats.chi2.sf(chi2, 1)))
+
+
+@dataclass(frozen=True)
+class TimeRatio:
+    """How the times of two arms compare over pairs; report the counts beside the ratio.
+
+    ratio: geometric mean of time_a / time_b over the pairs in which both reached (its n); below 1, a is faster.
+    reached_a, reached_b: runs that reached, out of `pairs`.
+    a_faster, b_faster: pairs in which one is provably faster, censored ones included; the others are ties or undecided.
+    a_faster_share: exact interval of a_faster among the decided pairs; p_value: exact two-sided sign test of 1/2.
+    """
+
+    ratio: Interval
+    pairs: int
+    reached_a: int
+    reached_b: int
+    a_faster: int
+    b_faster: int
+    a_faster_share: Interval
+    p_value: float
+
+
+def paired_time_ratio(
+    time_a: Sequence[float | None],
+    time_b: Sequence[float | None],
+    end_a: ArrayLike,
+    end_b: ArrayLike,
+    level: float = 0.95,
+) -> TimeRatio:
+    """Times to a threshold of two arms paired by seed; None = not reached by the run's end (censored).
+
+    The ratio is a t interval of log(time_a / time_b), exponentiated, over the pairs in which both reached: with censored
+    pairs it describes those pairs only, and is biased towards 1 if slow runs are the ones missing. The sign count uses
+    every pair: a is provably faster when it reached at a time at which b, followed at least that long, had not. `end_a`
+    and `end_b` are the ends of follow-up in the same unit (one number, or one a run): on an axis of tokens or seconds
+    runs end at different points, and a run that ended early proves nothing.
+
+    No pair with both reached gives a ratio of nan in [0, inf]; one pair its ratio in [0, inf]. Raises ValueError for
+    no pairs, different lengths, times <= 0 (no logarithm), or a time beyond its run's end.
+    """
+    if len(time_a) != len(time_b) or len(time_a) == 0:
+        raise ValueError(f"need a time_b for each time_a, at least one, got {len(time_a)} and {len(time_b)}")
+    a, b = (np.array([inf if t is None else t for t in times], dtype=float) for times in (time_a, time_b))
+    end_a, end_b = np.broadcast_to(end_a, a.shape), np.broadcast_to(end_b, b.shape)
+    for name, time, end in (("a", a, end_a), ("b", b, end_b)):
+        if not ((time > 0) & ((time <= end) | np.isinf(time)) & np.isfinite(end)).all():
+            raise ValueError(f"times of {name} must be None or in 0 < time <= end of run, got {time} and ends {end}")
+    reached_a, reached_b = np.isfinite(a), np.isfinite(b)
+    both = reached_a & reached_b
+    ratio = Interval(nan, 0.0, inf, 0, level)
+    if both.any():
+        log = t_interval(np.log(a[both] / b[both]), level)
+        ratio = Interval(*(float(np.exp(v)) for v in (log.estimate, log.low, log.high)), log.n, level)
+    # Both end by their run's end, so "earlier than the other's time" (inf if censored) still needs its follow-up.
+    a_faster = int((reached_a & (a < b) & (a <= end_b)).sum())
+    b_faster = int((reached_b & (b < a) & (b <= end_a)).sum())
+    decided = a_faster + b_faster
+    return TimeRatio(
+        ratio=ratio,
+        pairs=len(a),
+        reached_a=int(reached_a.sum()),
+        reached_b=int(reached_b.sum()),
+        a_faster=a_faster,
+        b_faster=b_faster,
+        a_faster_share=proportion_interval(a_faster, decided, level),
+        p_value=float(stats.binomtest(a_faster, decided).pvalue) if decided else 1.0,
+    )
