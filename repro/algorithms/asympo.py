@@ -24,8 +24,8 @@ Where the paper leaves a choice open (it names no code), the default is its equa
   p_low 0.01-0.05 and p_high 0.95-0.99;
 - the equations average over a response, then over responses; VeRL's default averages over all tokens
   (`aggregation="token"`): then long responses count m_g times more. S_g is the response's mean either way;
-- S_g = 0 exactly (a certain response) is not discussed. Its logits have no gradient either, so its coefficient
-  is 0 and it trains nothing; a positive `floor` makes the coefficient 1 / floor.
+- S_g = 0 exactly (a certain response) is not discussed. Its logits have no gradient either, so its
+  coefficient is 0 and it trains nothing; a positive `floor` makes the coefficient 1 / floor.
 
 The forward value of ASymPO is 0 for every zero-sum group (Theorem 2): the loss curve carries no information.
 Its gradient is that of (1/G) sum_g A_g log S_g.
@@ -45,7 +45,7 @@ from repro.algorithms.groups import next_in_group
 
 
 def clip_logp(logp_BT: Tensor, advantage_B: Tensor, p_low: float | None, p_high: float | None) -> Tensor:
-    """Eq. 44: cap log p at log p_high where A >= 0, raise it to log p_low where A < 0; None leaves a side alone.
+    """Eq. 44: cap log p at log p_high where A >= 0, raise it to log p_low where A < 0; None: no bound.
 
     A clipped token keeps its (clipped) value in the mean and has exactly zero gradient.
     """
@@ -55,7 +55,7 @@ def clip_logp(logp_BT: Tensor, advantage_B: Tensor, p_low: float | None, p_high:
 
 
 def inverse_surprisal(nll_BT: Tensor, mask_BT: Tensor, floor: float) -> Tensor:
-    """1 / sg(max(S, floor)), (B,) (Eq. 18, 46); zero if that maximum is zero or the response has no tokens."""
+    """1 / sg(max(S, floor)), (B,) (Eq. 18, 46); zero if the maximum is, or for no tokens."""
     surprisal_B = response_mean(nll_BT, mask_BT).detach().clamp(min=floor)
     return torch.where(mask_BT.any(1) & (surprisal_B > 0), 1 / surprisal_B, 0.0)
 
@@ -175,7 +175,7 @@ class BehaviourASymPO(ASymPO):
 
 
 def signed_surprisal(advantage_B: Tensor, surprisal_B: Tensor) -> tuple[Tensor, Tensor]:
-    """(S-bar_P, S-bar_N) of Theorem 3: surprisal weighted by |A| over A > 0 and over A < 0; NaN if there is none.
+    """(S-bar_P, S-bar_N) of Theorem 3: surprisal weighted by |A| over A > 0, over A < 0; NaN if none.
 
     Their ratio S-bar_N / S-bar_P is R_naive of Theorem 4, the imbalance ASymPO is said to remove.
     """
@@ -185,7 +185,7 @@ def signed_surprisal(advantage_B: Tensor, surprisal_B: Tensor) -> tuple[Tensor, 
 
 
 def boundary_fractions(batch: CurrentPolicyBatch, p_low: float, p_high: float) -> tuple[Tensor, Tensor]:
-    """Shares (of tokens with A < 0, below p_low; of tokens with A > 0, above p_high); NaN if there are none."""
+    """Shares of the tokens with A < 0 below p_low, and with A > 0 above p_high; NaN if there are none."""
     negative_BT = batch.mask_BT & (batch.advantage_B < 0)[:, None]
     positive_BT = batch.mask_BT & (batch.advantage_B > 0)[:, None]
     below = (batch.logp_BT[negative_BT] < math.log(p_low)).float().mean()

@@ -45,9 +45,9 @@ def masked(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
 def token_weights(mask_BT: Tensor, aggregation: str) -> Tensor:
     """Weight of every token in the loss, (B, T); the weights of an update sum to one.
 
-    "response": mean over a response's tokens, then over responses (ASymPO Eq. 5, 9). A response without tokens
-    weighs nothing but is counted. "token": every token of the update weighs the same (verl's default, DAPO).
-    The denominators are global to the update, so order, padding and micro-batches change nothing.
+    "response": mean over a response's tokens, then over responses (ASymPO Eq. 5, 9). A response without
+    tokens weighs nothing but is counted. "token": every token of the update weighs the same (verl's default,
+    DAPO). The denominators are global to the update, so order, padding and micro-batches change nothing.
     """
     mask = mask_BT.to(torch.float32)
     if aggregation == "response":

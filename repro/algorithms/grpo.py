@@ -8,9 +8,9 @@
     loss = max(-w A, -clip(w, 1 - eps_low, 1 + eps_high) A);   for A < 0 never above -dual_clip A
 
 Sources: PPO (arXiv 1707.06347), dual clip (arXiv 1912.09729), GRPO (arXiv 2402.03300), ASymPO Eq. 4-5.
-Where paper and code disagree, the default is: no KL term (verl and TRL; the GRPO paper has one), response mean
-(GRPO paper, ASymPO Eq. 5; verl averages over tokens), clip and dual clip of verl's `compute_policy_loss_vanilla`,
-behaviour denominator (verl's bypass mode).
+Where paper and code disagree, the default is: no KL term (verl and TRL; the GRPO paper has one), response
+mean (GRPO paper, ASymPO Eq. 5; verl averages over tokens), clip and dual clip of verl's
+`compute_policy_loss_vanilla`, behaviour denominator (verl's bypass mode).
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def clipped_surrogate(
 def clipped_tokens(
     ratio_BT: Tensor, advantage_B: Tensor, eps_low: float, eps_high: float, dual_clip: float | None
 ) -> Tensor:
-    """Where `clipped_surrogate` passes no gradient, (B, T) bool: the ratio is already too far in the direction of
-    the advantage or, for A < 0, beyond the dual clip."""
+    """Where `clipped_surrogate` passes no gradient, (B, T) bool: the ratio is already too far on the side
+    the advantage pushes to or, for A < 0, beyond the dual clip."""
     advantage_B1 = advantage_B[:, None]
     beyond_BT = (advantage_B1 > 0) & (ratio_BT > 1 + eps_high) | (advantage_B1 < 0) & (ratio_BT < 1 - eps_low)
     return beyond_BT if dual_clip is None else beyond_BT | (advantage_B1 < 0) & (ratio_BT > dual_clip)
@@ -91,7 +91,7 @@ class GRPO:
         return clipped_surrogate(self.ratio_BT(batch), batch.advantage_B, *bounds)
 
     def clip_fraction(self, batch: BehaviourBatch) -> Tensor:
-        """Share of the update's tokens that a clip leaves without gradient (verl: pg_clipfrac + pg_clipfrac_lower)."""
+        """Share of tokens that a clip leaves without gradient (verl: pg_clipfrac + pg_clipfrac_lower)."""
         bounds = self.eps_low, self.eps_high, self.dual_clip
         clipped_BT = clipped_tokens(self.ratio_BT(batch).detach(), batch.advantage_B, *bounds)
         return clipped_BT[batch.mask_BT].float().mean()

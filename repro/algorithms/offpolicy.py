@@ -17,10 +17,11 @@
 | `M2PO` | -w A on the tokens kept | arXiv 2510.01161; Trinity-RFT, AReaL |
 | `TOPR` | -sg(a) A log pi_theta; a = 1 if A >= 0, else clip(w_seq, 0, 1) | arXiv 2503.14286 |
 | `OPMD` | -A log pi_theta + (tau/2) (log w_seq)^2 / m | Kimi k1.5, arXiv 2501.12599 |
-| `SequenceMaskedGRPO` | GRPO without negatives that drifted too far | DeepSeek-V3.2; TRL `get_off_policy_mask` |
+| `SequenceMaskedGRPO` | GRPO without negatives that drifted far | DeepSeek-V3.2; TRL `get_off_policy_mask` |
 
-Every log-ratio is bounded to +-20 before exp (verl). Where sources disagree on the average, the default is the
-mean over responses of ASymPO's Eq. 5, so that arms differ in their rule alone; M2PO and OPMD are defined over tokens.
+Every log-ratio is bounded to +-20 before exp (verl). Where sources disagree on the average, the default is
+the mean over responses of ASymPO's Eq. 5, so that arms differ in their rule alone; M2PO and OPMD are defined
+over tokens.
 """
 
 from __future__ import annotations
@@ -143,8 +144,8 @@ class M2PO:
     """Drop the tokens with the largest (log-ratio)^2 until the mean of the rest is <= tau.
 
     Where implementations disagree, the default is the paper's Algorithm 1 as Trinity-RFT reads it:
-    `reading="clip_region"` tests and drops only tokens on which PPO's clip could act (A > 0 and w > 1, or A < 0 and
-    w < 1), by (log w)^2; `reading="all"` (AReaL) tests every token, by (log pi_prox / pi_b)^2.
+    `reading="clip_region"` tests and drops only tokens on which PPO's clip could act (A > 0 and w > 1, or
+    A < 0 and w < 1), by (log w)^2; `reading="all"` (AReaL) tests every token, by (log pi_prox / pi_b)^2.
     """
 
     reads_behaviour: ClassVar[bool] = True
@@ -178,9 +179,9 @@ class M2PO:
 class TOPR:
     """Tapered off-policy REINFORCE: positives as they are, negatives faded out as they become unlikely.
 
-    Where paper and code disagree, the default is the paper's ratio of whole responses; a verl port normalises it
-    by length ("geometric"), Trinity-RFT takes it per token ("token"). The group-relative advantage stands for the
-    reward (the paper's baseline).
+    Where paper and code disagree, the default is the paper's ratio of whole responses; a verl port normalises
+    it by length ("geometric"), Trinity-RFT takes it per token ("token"). The group-relative advantage stands
+    for the reward (the paper's baseline).
     """
 
     reads_behaviour: ClassVar[bool] = True
@@ -196,9 +197,9 @@ class TOPR:
 
 @dataclass(frozen=True)
 class OPMD:
-    """Online policy mirror descent: REINFORCE with a squared pull of each response towards the behaviour policy.
+    """Online policy mirror descent: REINFORCE with a squared pull of each response towards pi_b.
 
-    The penalty is spread over the tokens of a response: their sum is Kimi's -A log pi(y) + (tau/2) log(pi/pi_b)(y)^2.
+    The penalty is spread over a response's tokens: they sum to Kimi's -A log pi(y) + (tau/2) log(pi/pi_b)(y)^2.
     "token" aggregation keeps that proportion between responses; "response" divides both terms by the length.
     """
 

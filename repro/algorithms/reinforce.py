@@ -59,9 +59,9 @@ class GPG:
 class AsymRE:
     """Asymmetric REINFORCE: a baseline `delta_v` away from the group mean.
 
-    Below the mean (delta_v < 0) successes weigh more than failures and off-policy training is stable; the paper
-    sees collapse from delta_v >= 0 on and advises a small negative value: -0.1 is our choice of it, for rewards
-    in {0, 1}. Reads rewards, not `advantage_B`: all-equal groups do train (weight -delta_v).
+    Below the mean (delta_v < 0) successes weigh more than failures and off-policy training is stable; the
+    paper sees collapse from delta_v >= 0 on and advises a small negative value: -0.1 is our choice of it, for
+    rewards in {0, 1}. Reads rewards, not `advantage_B`: all-equal groups do train (weight -delta_v).
     """
 
     reads_behaviour: ClassVar[bool] = False
