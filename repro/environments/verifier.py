@@ -1,45 +1,47 @@
-r"""Exact checking of numeric answers: what a person marking the paper would accept, and nothing that hedges.
+r"""Exact checking of numeric answers: what a person marking the paper would accept, nothing that hedges.
 
 The rule, in order:
 
-1. *Where the answer is.* The last ``\boxed{}`` if there is one; else the line after the last ``####``; else the
-   sentence after the last word "answer" that has a number in it; else the last number of the response.
-   A box or ``####`` that is empty, cut off or unreadable is no answer: nothing earlier is used in its place.
+1. *Where the answer is.* The last ``\boxed{}`` if there is one; else the line after the last ``####``; else
+   the sentence after the last word "answer" that has a number in it; else the last number of the response. A
+   box or ``####`` that is empty, cut off or unreadable is no answer: nothing earlier is used in its place.
 2. *What it must be.* One value. Of an equation that is the value behind the last ``=``. Two different values
-   ("5 or 6", two boxes joined by "or", "answer: x = 5, y = 6"), a range, an inequality, a negation and an unevaluated
-   expression ("6*7", "x - 5", "\sqrt{5}", "5!") are refused. In a response without marks the last number counts,
-   unless "or", "and", "to" or a bare comma joins it to another.
-3. *How it may be written.* ASCII or Unicode minus, a plus, leading zeros, trailing zeros ("5.0", ".50"), thousands
-   separators ("1,234", "1{,}234", no-break and thin spaces), exact fractions and mixed numbers ("1/2", "2 1/2",
-   "\frac{1}{2}"), small powers of ten ("1e3"), scale words ("2 million"), currency signs, units,
-   Markdown and LaTeX dressing, surrounding punctuation. "5%" is 1/20 and also answers a reference of 5, because
-   references to "what percentage" are often written without the sign.
+   ("5 or 6", two boxes joined by "or", "answer: x = 5, y = 6"), a range, an inequality, a negation and an
+   unevaluated expression ("6*7", "x - 5", "\sqrt{5}", "5!") are refused. In a response without marks the
+   last number counts, unless "or", "and", "to" or a bare comma joins it to another.
+3. *How it may be written.* ASCII or Unicode minus, a plus, leading zeros, trailing zeros ("5.0", ".50"),
+   thousands separators ("1,234", "1{,}234", no-break and thin spaces), exact fractions and mixed numbers
+   ("1/2", "2 1/2", "\frac{1}{2}"), small powers of ten ("1e3"), scale words ("2 million"), currency signs,
+   units, Markdown and LaTeX dressing, surrounding punctuation. "5%" is 1/20 and also answers a reference of
+   5, because references to "what percentage" are often written without the sign.
 4. *How it is compared.* As rational numbers, exactly: 0.333 is not 1/3.
 
-Everything else is refused: digits that are not ASCII (also "½", "5²"), NaN and infinities, numbers of more than 100 characters, badly
-grouped digits ("1,23"), times and dates. All patterns consume what they match, so the time is linear in the response.
+Everything else is refused: digits that are not ASCII (also vulgar fractions and superscripts), NaN and
+infinities, numbers of more than 100 characters, badly grouped digits ("1,23"), times and dates. Every pattern
+consumes what it looks at, so the time is linear in the length of the response.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from repro.errors import ReproError
 
 MAX_DIGITS = 100  # int() of a longer string costs quadratic time, and no reference answer is that long
-SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 # letters that may touch a number; any other ("5x", "5k") make it part of an expression or a name
 UNITS = frozenset("m cm mm km in ft g kg mg l ml s sec h hr hrs min am pm st nd rd th mph".split())
 # commands that dress a value or join statements; any other command ("\sqrt", "\pi") is part of an expression
 DRESSING = frozenset(
-    "text textbf textit mathrm mathbf mathit mbox bf left right big displaystyle quad qquad begin end dollars circ "
+    "text textbf textit mathrm mathbf mathit mbox bf left right big displaystyle quad qquad begin end circ "
     "degree boxed fbox implies therefore Rightarrow approx times cdot div".split()
 )
 
 _SEPARATORS = ",\u00a0\u2009\u202f"
-_MINUS = "-\u2212\u2012\u2013\ufe63\uff0d"
+_MINUS = "\\-\u2212\u2012\u2013\ufe63\uff0d"
 _DIGITS = rf"[0-9]+(?:[.:'_{_SEPARATORS}][0-9]+)*"
 _TOKEN = re.compile(
     rf"(?P<number>(?:(?<![\w.])\.)?{_DIGITS})"
@@ -47,19 +49,25 @@ _TOKEN = re.compile(
     r"(?:(?P<over>[ ]*/[ ]*)(?P<below>[0-9]+)|[ ]+(?P<above>[0-9]+)/(?P<part>[0-9]+))?"
     r"(?P<percent>\s?\\?%|\spercent\b)?"
     r"|\\(?P<command>[A-Za-z]+)"
-    r"|(?P<strange>(?![0-9])\d|(?<![A-Za-z])[²³]|[¹⁰-₉¼-¾⅐-↉∞±√π<≤≥≠]|(?<![-=])>|\b(?:nan|inf|infinity|infinite|undefined)\b)",
+    r"|(?P<strange>(?![0-9])\d|(?<![A-Za-z])[²³]|[¹⁰-₉¼-¾⅐-↉∞±√π<≤≥≠]|(?<![-=])>"
+    r"|\b(?:nan|inf|infinity|infinite|undefined)\b)",
     re.IGNORECASE,
 )
 _GROUPED = re.compile(rf"[0-9]{{1,3}}([{_SEPARATORS}])[0-9]{{3}}(?:\1[0-9]{{3}})*(?:\.[0-9]+)?")
 _PLAIN = re.compile(r"[0-9]*\.?[0-9]+")
 _SIGN = re.compile(rf"(?P<before>[\w)}}\]]?)(?P<space>\s*)(?P<sign>[+{_MINUS}])(?P<gap>\s*)$")
-_LEFT_OPERAND = re.compile(r"(?:[\w)}\]]\s*[*/^×·÷]|\^\{|_\{?|\\(?:times|cdot|div)\b)\s*$")
-_RIGHT_OPERAND = re.compile(rf"\s*(?:[*/^×·÷+{_MINUS}]|\\(?:times|cdot|div)\b)\s*(?:[A-Za-z](?![A-Za-z])|[(\[{{\\0-9])")
+_LEFT_OPERAND = re.compile(r"(?:[\w)}\]]\s*(?:\*\*|[*/^×·÷])|\^\{|_\{?|\\(?:times|cdot|div)\b)\s*$")
+# "5 - a guess" and "5 km/h" are no expressions, so the letters a and h do not count as variables here
+_RIGHT_OPERAND = re.compile(
+    rf"\s*(?:[*/^×·÷+{_MINUS}]|\\(?:times|cdot|div)\b)\s*(?:[B-Zb-gi-z](?![A-Za-z])|[({{\\0-9])"
+)
 _CURRENCY = re.compile(r"(?:\\?\$|[€£¥₹]|USD|EUR)\s*$")
-_FILLER = rf"(?:\s|\$|\\[()\[\],])*"
-_ALTERNATIVE = re.compile(rf"{_FILLER}(?:[,;]|,?\s*\b(?:or|and|to)\b(?:{_FILLER}\w+\s*=)?){_FILLER}[+{_MINUS}]?{_FILLER}")
+_FILLER = r"(?:\s|\$|\\[()\[\],])*"
+_ALTERNATIVE = re.compile(
+    rf"{_FILLER}(?:[,;]|,?\s*\b(?:or|and|to)\b(?:{_FILLER}\w+\s*=)?){_FILLER}[+{_MINUS}]?{_FILLER}"
+)
 _PARTS = re.compile(r";|,\s|\b(?:or|and)\b")
-_BOX = re.compile(r"\\f?boxed\s*\{")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _ANSWER = re.compile(r"\banswers?\b(?:\s|[:*_=$\[\]\\({]|\bis\b|\bare\b)*", re.IGNORECASE)
 _STATES = re.compile(rf"\b(?:is|are)\b:?\s*(?=[+{_MINUS}$€£¥₹(\\]*[0-9.])")
 _NEGATION = re.compile(r"\b(?:not|never|isn't)\b", re.IGNORECASE)
@@ -70,7 +78,7 @@ _WORD = re.compile(r"\s*([A-Za-z]+)")
 
 @dataclass(frozen=True)
 class Value:
-    """An exact rational number and whether it was written with a percent sign (``number`` is then what stood before it)."""
+    """An exact rational number; with ``percent`` it is the number that stood before a percent sign."""
 
     number: Fraction
     percent: bool = False
@@ -83,7 +91,7 @@ def numbers_match(response: str, answer: str) -> bool:
     """
     reference = parse_number(answer)
     if reference is None:
-        raise ReproError(f"the reference answer {answer[:80]!r} is not one number; check it with `maths_check` instead")
+        raise ReproError(f"the reference answer {answer[:80]!r} is not one number: check it symbolically")
     given = read_answer(response)
     if given is None:
         return False
@@ -94,8 +102,8 @@ def numbers_match(response: str, answer: str) -> bool:
 
 
 def parse_number(text: str) -> Value | None:
-    """The one value that ``text``, a bare answer, states; None where there is none, several or an unreadable one."""
-    if re.search(r"[0-9)}]!", text):  # a factorial; an exclamation after a sentence is cut off with the sentence
+    """The one value that ``text``, a bare answer, states; None where it states none or several."""
+    if re.search(r"[0-9)}]!", text):  # a factorial; the exclamation mark of a sentence is cut off before
         return None
     return _one_value(_clean(text))
 
@@ -106,16 +114,17 @@ def read_answer(response: str) -> Value | None:
     if marked is not None:
         return parse_number(marked)
     text = _clean(response)
-    for start, end in _answer_sentences(text):
-        sentence = text[start:end]
+    for sentence in _answer_sentences(text):
         if any(_tokens(sentence)):
+            if _NEGATION.search(sentence):
+                return None
             states = _STATES.search(sentence)  # "the answer to question 3 is 42"
-            return None if _NEGATION.search(sentence) else _one_value(sentence[states.end() if states else 0 :])
+            return _one_value(sentence[states.end() :] if states else sentence)
     return _last_value(text)
 
 
 def marked_answer(response: str) -> str | None:
-    r"""What stands in the last ``\boxed{}``, or after the last ``####``; None without either, "" where it cannot be used.
+    r"""What stands in the last ``\boxed{}`` or after the last ``####``; None without either, "" if unusable.
 
     A box that is never closed, or that an "or" joins to a box with another content, cannot be used.
     """
@@ -125,13 +134,18 @@ def marked_answer(response: str) -> str | None:
         content = response[boxes[-1].end() : end] if end is not None else ""
         if len(boxes) > 1:
             previous = _closing_brace(response, boxes[-2].end())
-            if previous is not None and _ALTERNATIVE.fullmatch(response[previous + 1 : boxes[-1].start()]):
+            if previous is not None and _joined(response[previous + 1 : boxes[-1].start()]):
                 content = content if response[boxes[-2].end() : previous] == content else ""
         return content.strip()
     if "####" in response:
         rest = response.rpartition("####")[2].strip()
         return rest.split("\n", 1)[0]
     return None
+
+
+def _joined(between: str) -> bool:
+    """Whether the text between two values makes them alternatives; longer than 40 characters, it is prose."""
+    return len(between) <= 40 and _ALTERNATIVE.fullmatch(between) is not None
 
 
 def _closing_brace(text: str, start: int) -> int | None:
@@ -144,17 +158,17 @@ def _closing_brace(text: str, start: int) -> int | None:
     return None
 
 
-def _answer_sentences(text: str):
-    """(start, end) of what follows each word "answer", last first, up to the end of its sentence or the next one."""
-    markers = list(_ANSWER.finditer(text))
-    limits = [marker.start() for marker in markers[1:]] + [len(text)]
-    for marker, limit in zip(reversed(markers), reversed(limits)):
+def _answer_sentences(text: str) -> Iterator[str]:
+    """What follows each word "answer", last one first, up to the end of its sentence or the next "answer"."""
+    limit = len(text)
+    for marker in reversed(list(_ANSWER.finditer(text))):
         end = _SENTENCE_END.search(text, marker.end(), limit)
-        yield marker.end(), end.start() if end else limit
+        yield text[marker.end() : end.start() if end else limit]
+        limit = marker.start()
 
 
 def _clean(text: str) -> str:
-    r"""Dressing off: Markdown emphasis, LaTeX spacing and grouping, degrees; ``\frac{1}{2}`` becomes ``1/2``."""
+    r"""Dressing off: tags, Markdown, LaTeX text, spacing and grouping; ``\frac{1}{2}`` becomes ``1/2``."""
     text = re.sub(r"</[A-Za-z]{1,20}>", "\n", re.sub(r"<([A-Za-z]{1,20})>", r" \1 ", text))
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf|mbox)\s*\{([^{}]*)\}", r" \1 ", text)
     text = re.sub(r"(?<![0-9])\*\*|\*\*(?![0-9])|`", " ", text)
@@ -185,13 +199,13 @@ def _last_value(text: str) -> Value | None:
     if last is None:
         return None
     value = _read(text, last)
-    if previous is not None and _ALTERNATIVE.fullmatch(text[previous.end() : last.start()][-40:]):
+    if previous is not None and _joined(text[previous.end() : last.start()]):
         return value if _read(text, previous) == value else None
     return value
 
 
-def _tokens(text: str):
-    """The numbers of a text and whatever in it cannot be read as one; LaTeX that only dresses is passed over."""
+def _tokens(text: str) -> Iterator[re.Match]:
+    """The numbers of a text and whatever cannot be read as one; LaTeX that only dresses is passed over."""
     return (token for token in _TOKEN.finditer(text) if token["command"] not in DRESSING)
 
 
