@@ -199,7 +199,7 @@ class TOPR:
 class OPMD:
     """Online policy mirror descent: REINFORCE with a squared pull of each response towards pi_b.
 
-    The penalty is spread over a response's tokens: they sum to Kimi's -A log pi(y) + (tau/2) log(pi/pi_b)(y)^2.
+    The penalty is spread over the tokens, whose sum is Kimi's -A log pi(y) + (tau/2) log(pi/pi_b)(y)^2.
     "token" aggregation keeps that proportion between responses; "response" divides both terms by the length.
     """
 
