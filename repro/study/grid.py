@@ -1,7 +1,8 @@
 """Many runs at once: spawned workers, one progress display, and no run lost or done twice.
 
-What a run has done lives in its folder, and the lock there says who works on it. So the grid keeps no state of its
-own: a killed worker's run is taken up by the next, a killed grid by the next call, and two grids share the work.
+What a run has done lives in its folder, and the lock there says who works on it. So the grid keeps no state
+of its own: a killed worker's run is taken up by the next, a killed grid by the next call, and two grids share
+the work.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ STOP_SECONDS = 10.0  # what a worker gets to leave its run in order before it is
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that did not end: its config, its folder (error.txt there has the traceback) and the reason in a line."""
+    """A run that did not end: its config, its folder (with the traceback in error.txt), the reason."""
 
     config: Any
     folder: Path
@@ -74,11 +75,13 @@ def run_grid(
     threads: int = 1,
     quiet: bool = False,
 ) -> GridReport:
-    """Train every cell (a RunConfig) that is not finished under `root`, `jobs` at a time, `threads` threads each.
+    """Train every cell (a RunConfig) that is not finished under `root`, `jobs` at a time, `threads` threads
+    each.
 
-    `train` names, as "module:function", what a worker calls: `train(config, folder, progress=callable)`, where
-    `progress({"update": t, "updates": total})` feeds the display on stderr. Failures are reported and stop nothing.
-    On Ctrl-C the workers end, KeyboardInterrupt is raised, and the same call continues where they were.
+    `train` names, as "module:function", what a worker calls: `train(config, folder, progress=callable)`,
+    where `progress({"update": t, "updates": total})` feeds the display on stderr. Failures are reported and
+    stop nothing. On Ctrl-C the workers end, KeyboardInterrupt is raised, and the same call continues where
+    they were.
     """
     if jobs < 1:
         raise ReproError(f"jobs={jobs}: give at least one worker")
@@ -96,8 +99,8 @@ def run_grid(
             left = len(grid.waiting) + len(grid.active())
             grid.stop()
             print(
-                f"\ninterrupted: {len(grid.finished)} runs done, {left} left; what they have done is kept, run the same "
-                "command again to continue",
+                f"\ninterrupted: {len(grid.finished)} runs done, {left} left; what they have done is kept, "
+                "run the same command again to continue",
                 file=sys.stderr,
             )
             raise
@@ -163,7 +166,7 @@ class _Grid:
                 worker.pipe.send((cell.config, cell.folder))
 
     def listen(self) -> None:
-        """Take in what workers have to say, their deaths included; returns at the latest after REPORT_SECONDS."""
+        """Take in what workers have to say, deaths included; waits REPORT_SECONDS at most."""
         pipes = {worker.pipe: worker for worker in self.workers}
         if not pipes:  # every cell is held by another process and no worker was needed so far
             time.sleep(REPORT_SECONDS)
@@ -296,7 +299,7 @@ def _keep_traceback(folder: Path) -> Path | None:
 
 
 def _die_with_parent() -> None:
-    """A killed grid takes its workers with it at once: a run is resumable at any point, an orphan is not wanted."""
+    """A killed grid takes its workers with it: runs can be resumed, orphans would go on unseen."""
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 

@@ -52,10 +52,10 @@ def run_folder(config: Any, root: Path | None = None) -> Path:
 def open_run(config: Any, folder: Path, device: str = "cpu") -> Iterator[Run]:
     """Lock a run's folder, made if need be, and hand it out to train in.
 
-    `run.finished` is the result of a run that is over, else None; then call `run.log.rewind(mark)` with the mark of the
-    checkpoint (None without one), `run.log.append`, `run.log.mark`, and `run.finish` at the end.
-    Raises RunBusy if another process holds the run, ReproError for damaged or foreign files or a folder that cannot be
-    written.
+    `run.finished` is the result of a run that is over, else None; then call `run.log.rewind(mark)` with the
+    mark of the checkpoint (None without one), `run.log.append`, `run.log.mark`, and `run.finish` at the end.
+    Raises RunBusy if another process holds the run, ReproError for damaged or foreign files or a folder that
+    cannot be written.
     """
     folder = Path(folder)
     finished = finished_result(folder, config)  # needs no lock: result.json appears whole and never changes
@@ -84,8 +84,8 @@ class Run:
     def finish(self, result: dict) -> dict:
         """Write result.json, which ends the run, and return its content.
 
-        `result` needs `status` ("finished" or "diverged"); the hash, and checksums of the metrics and of the result
-        itself, are added. Non-finite numbers come back from `read_result` as they were.
+        `result` needs `status` ("finished" or "diverged"); the hash, and checksums of the metrics and of the
+        result itself, are added. Non-finite numbers come back from `read_result` as they were.
         """
         if result.get("status") not in STATUSES:
             raise ValueError(f"status must be one of {STATUSES}, got {result.get('status')!r}")
@@ -116,7 +116,7 @@ class MetricsLog:
             self._positioned = self.path.stat().st_size == 0
 
     def append(self, record: dict) -> None:
-        """Write one line. Values are str, int, float, bool, None, or finite nested lists and dicts of them."""
+        """Write one line. Values are str, int, float, bool, None, or lists and dicts of finite ones."""
         if not self._positioned:
             raise RuntimeError(f"{self.path} holds an earlier attempt: call rewind(mark) before append")
         line = (_dump(_without_nonfinite(record)) + "\n").encode()
@@ -134,7 +134,7 @@ class MetricsLog:
         return {"bytes": self._bytes, "sha256": self._sha256.hexdigest()}
 
     def rewind(self, mark: dict | None) -> None:
-        """Drop what was written after `mark` (everything, for None); ReproError if what stands before it changed."""
+        """Drop what was written after `mark` (None: everything); ReproError if what is before it changed."""
         kept = b""
         if mark is not None:
             kept = self.path.read_bytes()[: mark["bytes"]]
@@ -150,7 +150,7 @@ class MetricsLog:
 
 
 def read_config(folder: Path) -> dict:
-    """config.json of a run; ReproError if it is missing, not JSON, or not the config its hash was taken of."""
+    """config.json of a run; ReproError if missing, not JSON, or not the config its hash was taken of."""
     path = Path(folder) / "config.json"
     stored = _read_json(path)
     if not isinstance(stored.get("config"), dict) or config_hash(stored["config"]) != stored.get("hash"):
@@ -161,8 +161,8 @@ def read_config(folder: Path) -> dict:
 def read_result(folder: Path) -> dict | None:
     """result.json of a run, or None if the run is not over.
 
-    Raises ReproError, naming the file, if result.json is not JSON, was edited or belongs to another config, or if
-    metrics.jsonl is not what the run wrote.
+    Raises ReproError, naming the file, if result.json is not JSON, was edited or belongs to another config,
+    or if metrics.jsonl is not what the run wrote.
     """
     path = Path(folder) / "result.json"
     if not path.exists():
@@ -194,7 +194,7 @@ def read_metrics(folder: Path) -> list[dict]:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a crash at any point, sees the old content or the new and nothing between."""
+    """Write a file so that a reader, or a crash at any point, leaves the old content or the new, whole."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _writing(path):
@@ -289,8 +289,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ReproError(
-            f"cannot write {path}: {error.strerror or error}. Free space or permissions there, or set REPRO_DATA to a "
-            "folder that can be written; then run the same command again"
+            f"cannot write {path}: {error.strerror or error}. Free space or permissions there, or set "
+            "REPRO_DATA to a folder that can be written; then run the same command again"
         ) from error
 
 

@@ -1,0 +1,187 @@
+"""Grids of runs: nothing lost, nothing done twice, whoever is killed and however many grids there are."""
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+HERE = str(Path(__file__).parent)
+sys.path.insert(0, HERE)  # spawned workers get it too
+from fake_train import FakeConfig, train  # noqa: E402
+
+from repro.errors import ReproError  # noqa: E402
+from repro.study import runs  # noqa: E402
+from repro.study.grid import run_grid  # noqa: E402
+
+TRAIN = "fake_train:train"
+
+
+def grid_of(seeds, **changes):
+    return [FakeConfig(seed=seed, **changes) for seed in range(seeds)]
+
+
+def attempts(config, root):
+    return (runs.run_folder(config, root) / "attempts.txt").read_text().splitlines()
+
+
+def assert_as_undisturbed(cells, root, tmp_path):
+    """Each cell ended, with the bytes that an uninterrupted run of the same seed writes."""
+    for cell in cells:
+        folder = runs.run_folder(cell, root)
+        assert runs.read_result(folder)["status"] == "finished"
+        alone = tmp_path / "undisturbed" / str(cell.seed)
+        train(replace(cell, fault="", pause=0.0), alone)
+        assert (folder / "metrics.jsonl").read_bytes() == (alone / "metrics.jsonl").read_bytes()
+
+
+def start_runner(root, cells):
+    """A grid in a process of its own, as the shell would start it."""
+    code = (
+        "from pathlib import Path; from fake_train import FakeConfig; from repro.study.grid import run_grid\n"
+        f"print(run_grid({cells!r}, Path({str(root)!r}), 2, {TRAIN!r}).summary())"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{runs.REPOSITORY}{os.pathsep}{HERE}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def checkpoints(root):
+    return list(Path(root).glob("runs/*/*/*/*/checkpoint.json"))
+
+
+def test_a_grid_runs_every_cell_once_and_skips_what_is_finished(tmp_path):
+    cells = grid_of(4)
+    train(cells[1], runs.run_folder(cells[1], tmp_path))
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        report = run_grid([*cells, cells[0]], tmp_path, jobs=2, train=TRAIN)
+    assert report.ok and report.skipped == (cells[1],)
+    assert set(report.finished) == {cells[0], cells[2], cells[3]}
+    assert "3 runs done" in report.summary() and "1 were done already" in report.summary()
+    assert "100% of 3 runs" in errors.getvalue()
+    assert_as_undisturbed(cells, tmp_path, tmp_path)
+    lines = [line for cell in report.finished for line in attempts(cell, tmp_path)]
+    assert len(lines) == 3 and all(line.endswith("threads 1") for line in lines)
+    assert len({line.split()[0] for line in lines}) <= 2  # two workers, kept from cell to cell
+
+    before = os.environ.get("OMP_NUM_THREADS")
+    again = run_grid(cells, tmp_path, jobs=2, train=TRAIN)
+    assert set(again.skipped) == set(cells) and not again.finished
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_the_grid_imports_no_torch():
+    code = "import sys, repro.study.grid; print('torch' in sys.modules, 'repro.study.runs' in sys.modules)"
+    output = subprocess.check_output([sys.executable, "-c", code], cwd=runs.REPOSITORY, text=True)
+    assert output.split() == ["False", "True"]
+
+
+def test_an_exception_is_reported_with_its_traceback_and_stops_nothing(tmp_path):
+    bad = FakeConfig(arm="bad@lag0", fault="raise once")
+    report = run_grid([bad, *grid_of(2)], tmp_path, jobs=1, train=TRAIN, quiet=True)
+    (failure,) = report.failed
+    assert not report.ok and failure.config == bad and len(report.finished) == 2
+    assert (
+        failure.message == f"RuntimeError: the learner tripped (traceback in {failure.folder / 'error.txt'})"
+    )
+    assert "bad@lag0 seed 0: RuntimeError" in report.summary()
+    assert 'raise RuntimeError("the learner tripped")' in (failure.folder / "error.txt").read_text()
+
+    assert run_grid([bad], tmp_path, train=TRAIN, quiet=True).ok  # the next call takes it up where it failed
+    assert not (failure.folder / "error.txt").exists()
+    assert_as_undisturbed([bad], tmp_path, tmp_path)
+
+
+def test_a_killed_worker_is_replaced_and_its_run_resumed(tmp_path):
+    cells = [FakeConfig(seed=0, fault="kill once"), FakeConfig(seed=1), FakeConfig(seed=2, fault="kill once")]
+    report = run_grid(cells, tmp_path, jobs=2, train=TRAIN, quiet=True)
+    assert report.ok and set(report.finished) == set(cells)
+    assert [line.split()[2] for line in attempts(cells[0], tmp_path)] == ["0", "12"]
+    assert_as_undisturbed(cells, tmp_path, tmp_path)
+
+
+def test_a_run_that_kills_its_worker_twice_is_given_up(tmp_path):
+    cells = [FakeConfig(arm="bad@lag0", fault="kill"), *grid_of(1)]
+    report = run_grid(cells, tmp_path, jobs=1, train=TRAIN, quiet=True)
+    assert report.finished == (cells[1],)
+    assert [f.message for f in report.failed] == [
+        "its worker process was killed by SIGKILL, 2 times; is there enough memory?"
+    ]
+    assert len(attempts(cells[0], tmp_path)) == 2
+
+
+def test_damaged_runs_and_unwritable_folders_are_reported(tmp_path):
+    damaged, sound = grid_of(2)
+    train(damaged, runs.run_folder(damaged, tmp_path))
+    (runs.run_folder(damaged, tmp_path) / "metrics.jsonl").write_bytes(b"")
+    report = run_grid([damaged, sound], tmp_path, train=TRAIN, quiet=True)
+    assert report.finished == (sound,)
+    assert "metrics.jsonl was truncated" in report.failed[0].message
+
+    (tmp_path / "file").touch()
+    (failure,) = run_grid([sound], tmp_path / "file", train=TRAIN, quiet=True).failed
+    assert failure.message.startswith("cannot write ") and "Not a directory" in failure.message
+
+
+def test_what_cannot_work_is_said(tmp_path):
+    with pytest.raises(ReproError, match="jobs=0"):
+        run_grid(grid_of(1), tmp_path, jobs=0, train=TRAIN)
+    (failure,) = run_grid(grid_of(1), tmp_path, train="no_such_module:train", quiet=True).failed
+    assert "ModuleNotFoundError" in failure.message
+
+
+def test_a_killed_runner_takes_its_workers_along_and_the_next_one_continues(tmp_path):
+    cells = grid_of(3, pause=0.02)
+    runner = start_runner(tmp_path, cells)
+    wait_for(lambda: len(checkpoints(tmp_path)) >= 2, runner)
+    runner.send_signal(signal.SIGKILL)
+    runner.communicate()  # returns once the workers, which share its output, are gone
+    done = sum(runs.finished_result(runs.run_folder(cell, tmp_path), cell) is not None for cell in cells)
+    assert done < len(cells)
+    report = run_grid(cells, tmp_path, jobs=2, train=TRAIN, quiet=True)
+    assert len(report.finished) == len(cells) - done and len(report.skipped) == done and report.ok
+    assert any(len(attempts(cell, tmp_path)) == 2 for cell in cells)
+    assert_as_undisturbed(cells, tmp_path, tmp_path)
+
+
+def test_ctrl_c_leaves_a_resumable_state_and_says_so(tmp_path):
+    cells = grid_of(3, pause=0.02)
+    runner = start_runner(tmp_path, cells)
+    wait_for(lambda: len(checkpoints(tmp_path)) >= 2, runner)
+    os.killpg(runner.pid, signal.SIGINT)  # as a terminal does: to the runner and its workers
+    _, errors = runner.communicate(timeout=60)
+    assert runner.returncode != 0 and "KeyboardInterrupt" in errors
+    assert "left; what they have done is kept, run the same command again to continue" in errors
+    assert not list(Path(tmp_path).glob("runs/*/*/*/*/error.txt"))
+    assert run_grid(cells, tmp_path, jobs=2, train=TRAIN, quiet=True).ok
+    assert_as_undisturbed(cells, tmp_path, tmp_path)
+
+
+def test_two_runners_share_a_grid_without_loss_or_double_work(tmp_path):
+    cells = grid_of(6, pause=0.005)
+    runners = [start_runner(tmp_path, cells) for _ in range(2)]
+    outputs = [runner.communicate(timeout=60) for runner in runners]
+    assert [runner.returncode for runner in runners] == [0, 0], outputs
+    assert all(", 0 failed" in out for out, _ in outputs)
+    assert [len(attempts(cell, tmp_path)) for cell in cells] == [1] * 6
+    assert_as_undisturbed(cells, tmp_path, tmp_path)
