@@ -7,8 +7,8 @@ and the percentile bootstrap serves only the aggregates over tasks, where nothin
 Conventions. Values carry whatever unit the caller gave them, and an interval has the unit of its estimate.
 Intervals are two-sided with `level` inside. A single run says nothing about spread: its interval is infinite
 (or the whole range of a bounded quantity). All-equal values give a width of zero, as the formulas have it.
-Empty or non-finite input raises ValueError. `rng` is a seed or a numpy Generator; the same seed, the same interval.
-Survival and times-to-threshold are in `repro.study.survival`.
+Empty or non-finite input raises ValueError. `rng` is a seed or a numpy Generator; the same seed, the same
+interval. Survival and times-to-threshold are in `repro.study.survival`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Rng = int | np.random.Generator
 class Interval:
     """An estimate with its confidence limits; `n` counts the independent units behind it (runs, or pairs).
 
-    `value in interval` asks whether a value is compatible with the data. Raises ValueError for limits that are nan or
-    out of order, so that a missing interval can never be read as one that excludes something.
+    `value in interval` asks whether a value is compatible with the data. Raises ValueError for limits that
+    are nan or out of order, so that a missing interval can never be read as one that excludes something.
     """
 
     estimate: float
@@ -49,8 +49,9 @@ class Interval:
 def equivalent(interval: Interval, low: float, high: float) -> bool:
     """Whether the whole interval lies strictly between `low` and `high`, the margin stated beforehand.
 
-    For a difference the margin is (-m, m), for a ratio for instance (0.8, 1.25). With a 95 % interval this is two
-    one-sided tests at 2.5 % each. "Not significant" is not equivalence. Raises ValueError unless low < high.
+    For a difference the margin is (-m, m), for a ratio for instance (0.8, 1.25). With a 95 % interval this is
+    two one-sided tests at 2.5 % each. "Not significant" is not equivalence. Raises ValueError for
+    low >= high.
     """
     if not low < high:
         raise ValueError(f"an equivalence margin needs low < high, got ({low}, {high})")
@@ -76,11 +77,13 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """a - b, (n,), of runs that share their seed; raises ValueError when the lengths differ."""
     a, b = finite_vector(a, "a"), finite_vector(b, "b")
     if len(a) != len(b):
-        raise ValueError(f"paired values need one b for each a, got {len(a)} and {len(b)}; match them by seed")
+        raise ValueError(
+            f"paired values need one b for each a, got {len(a)} and {len(b)}; match them by seed"
+        )
     return a - b
 
 
-# Means -------------------------------------------------------------------------------------------------------------
+# Means ------------------------------------------------------------------------------------------------------
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -94,7 +97,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def paired_t_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
-    """Mean difference a - b over pairs that share their seed: the t interval of the differences; n counts pairs."""
+    """Mean difference a - b over pairs that share their seed, by the t interval; n counts pairs."""
     return t_interval(paired_difference(a, b), level)
 
 
@@ -118,14 +121,16 @@ def welch_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(difference, difference - half, difference + half, n, level)
 
 
-# Bootstrap ---------------------------------------------------------------------------------------------------------
+# Bootstrap --------------------------------------------------------------------------------------------------
 
 
 def _tail_values(samples: np.ndarray, tail: float) -> tuple[float, float]:
-    """The k-th smallest and k-th largest sample, k = (R + 1) tail: order statistics, since samples may be infinite."""
+    """The k-th smallest and largest sample, k = (R + 1) tail; no interpolation: samples may be infinite."""
     k = floor((len(samples) + 1) * tail + 1e-9)
     if k < 1:
-        raise ValueError(f"{len(samples)} resamples are too few for this level; take at least {round(1 / tail)}")
+        raise ValueError(
+            f"{len(samples)} resamples are too few for this level; take at least {round(1 / tail)}"
+        )
     ordered = np.sort(samples)
     return float(ordered[k - 1]), float(ordered[-k])
 
@@ -133,11 +138,12 @@ def _tail_values(samples: np.ndarray, tail: float) -> tuple[float, float]:
 def studentised_bootstrap_interval(
     values: ArrayLike, level: float = 0.95, rng: Rng = 0, resamples: int = 9999
 ) -> Interval:
-    """Mean of n runs by the bootstrap-t (Efron 1979): mean - t*_{high} s / sqrt(n) to mean - t*_{low} s / sqrt(n).
+    """Mean of n runs by the bootstrap-t (Efron and Tibshirani 1993, chapter 12).
 
-    t* = (mean* - mean) / (s* / sqrt(n)) over resamples of the runs. A resample of one value has s* = 0 and so an
-    infinite t*: at n <= 3 these fill the tails and the 95 % interval is infinite, which is the method's honest answer.
-    For n below about 8 prefer `t_interval`.
+    From mean - t*_high s / sqrt(n) to mean - t*_low s / sqrt(n), t* = (mean* - mean) / (s* / sqrt(n)) over
+    resamples of the runs. A resample of one value has s* = 0 and so an infinite t*: at n <= 3 these fill the
+    tails and the 95 % interval is infinite, which is the method's honest answer. For n below about 8 prefer
+    `t_interval`.
     """
     x, tail = finite_vector(values, "values"), tail_probability(level)
     n, mean = len(x), float(x.mean())
@@ -159,14 +165,16 @@ def studentised_bootstrap_interval(
 def paired_studentised_bootstrap_interval(
     a: ArrayLike, b: ArrayLike, level: float = 0.95, rng: Rng = 0, resamples: int = 9999
 ) -> Interval:
-    """Mean difference a - b over pairs that share their seed: the bootstrap-t of the differences; n counts pairs."""
+    """Mean difference a - b over pairs that share their seed, by the bootstrap-t; n counts pairs."""
     return studentised_bootstrap_interval(paired_difference(a, b), level, rng, resamples)
 
 
 def _strata(values: Sequence[ArrayLike], name: str) -> list[np.ndarray]:
     """Runs of each task, list of (n_k,); raises ValueError for no task or a task without runs."""
     if len(values) == 0 or any(np.ndim(task) != 1 for task in values):
-        raise ValueError(f"{name} must be a non-empty list of tasks, each a list of its runs; wrap one task as [runs]")
+        raise ValueError(
+            f"{name} must be a non-empty list of tasks, each a list of its runs; wrap one task as [runs]"
+        )
     return [finite_vector(task, f"{name}[{k}]") for k, task in enumerate(values)]
 
 
@@ -179,8 +187,8 @@ def _trimmed_mean(values: np.ndarray) -> np.ndarray:
 def iqm(scores: Sequence[ArrayLike]) -> float:
     """Interquartile mean: the 25 % trimmed mean of all tasks' runs pooled (Agarwal et al. 2021, rliable).
 
-    `scores` holds the runs of each task; one task is `[runs]`. The number cut at each end is rounded down, so three
-    runs of one task are not trimmed at all.
+    `scores` holds the runs of each task; one task is `[runs]`. The number cut at each end is rounded down, so
+    three runs of one task are not trimmed at all.
     """
     return float(_trimmed_mean(np.concatenate(_strata(scores, "scores"))))
 
@@ -202,7 +210,7 @@ def iqm_interval(
 
 
 def _wins(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> list[np.ndarray]:
-    """Each task's comparisons of every run of a with every run of b, list of (n_k, m_k): 1, 0, or 1/2 for a tie."""
+    """Every run of a against every run of b in each task, list of (n_k, m_k): 1, 0, or 1/2 for a tie."""
     a, b = _strata(a, "a"), _strata(b, "b")
     if len(a) != len(b):
         raise ValueError(f"a and b need the same tasks, got {len(a)} and {len(b)}")
@@ -225,10 +233,10 @@ def probability_of_improvement_interval(
 ) -> Interval:
     """Probability that a beats b with a percentile bootstrap interval, runs resampled within each task.
 
-    `paired` resamples the seeds that a and b share, otherwise each arm on its own. n counts the comparisons that are
-    independent: the smaller arm's runs, over tasks. When every run of one arm beats every run of the other the
-    bootstrap would return a point; the exact binomial bound of n wins out of n stands in. When some task has one run
-    the interval is [0, 1]. Raises ValueError for paired arms of different length.
+    `paired` resamples the seeds that a and b share, otherwise each arm on its own. n counts the comparisons
+    that are independent: the smaller arm's runs, over tasks. It under-covers for few runs. When every run of
+    one arm beats every run of the other it would be a point; the exact binomial bound of n wins out of n
+    stands in. When some task has one run it is [0, 1]. Raises ValueError for paired arms of different length.
     """
     wins, tail, rng = _wins(a, b), tail_probability(level), np.random.default_rng(rng)
     estimate, fewest = probability_of_improvement(a, b), min(min(w.shape) for w in wins)
@@ -248,7 +256,7 @@ def probability_of_improvement_interval(
     return Interval(estimate, *_tail_values(total_R / len(wins), tail), n, level)
 
 
-# Proportions -------------------------------------------------------------------------------------------------------
+# Proportions ------------------------------------------------------------------------------------------------
 
 
 def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -272,7 +280,7 @@ def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class PairedProportions:
-    """Difference of two shares over the same pairs, the pairs that decide it, and McNemar's exact two-sided p."""
+    """Difference of two shares over the same pairs, the discordant pairs, and McNemar's exact two-sided p."""
 
     difference: Interval
     a_only: int
@@ -284,10 +292,13 @@ def paired_proportions(a: Sequence[bool], b: Sequence[bool], level: float = 0.95
     """Share of True in a minus share in b, runs paired by seed (say: collapsed or not).
 
     The interval is Newcombe's (1998, method 10): Wilson's limits of each share, combined by squares with the
-    continuity-corrected correlation phi. The p-value is the binomial test of the discordant pairs against 1/2 (exact
-    McNemar; 1 when there are none). Raises ValueError for empty input or different lengths.
+    continuity-corrected correlation phi. The p-value is the binomial test of the discordant pairs against 1/2
+    (exact McNemar; 1 when there are none). Raises ValueError for empty input, different lengths, or values
+    other than 0 and 1.
     """
     difference, tail = float(paired_difference(a, b).mean()), tail_probability(level)
+    if not np.isin([a, b], (0, 1)).all():
+        raise ValueError(f"shares need True or False for each run, got {a} and {b}")
     a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     n, z = len(a), float(stats.norm.ppf(1 - tail))
     both, a_only, b_only, neither = (int(c.sum()) for c in (a & b, a & ~b, ~a & b, ~a & ~b))
@@ -297,7 +308,8 @@ def paired_proportions(a: Sequence[bool], b: Sequence[bool], level: float = 0.95
     if covariance > 0:
         covariance = max(covariance - n / 2, 0)
     phi = covariance / sqrt(margins) if margins else 0.0
-    below_a, above_a, below_b, above_b = a.mean() - low_a, high_a - a.mean(), b.mean() - low_b, high_b - b.mean()
+    below_a, above_a = a.mean() - low_a, high_a - a.mean()
+    below_b, above_b = b.mean() - low_b, high_b - b.mean()
     below = sqrt(below_a**2 - 2 * phi * below_a * above_b + above_b**2)
     above = sqrt(above_a**2 - 2 * phi * above_a * below_b + below_b**2)
     p_value = float(stats.binomtest(a_only, a_only + b_only).pvalue) if a_only + b_only else 1.0
@@ -305,18 +317,20 @@ def paired_proportions(a: Sequence[bool], b: Sequence[bool], level: float = 0.95
     return PairedProportions(interval, a_only, b_only, p_value)
 
 
-# Readings of a training curve --------------------------------------------------------------------------------------
+# Readings of a training curve -------------------------------------------------------------------------------
 
 
 def running_mean(values: ArrayLike, window: int) -> np.ndarray:
     """Mean of each point and the window - 1 before it, (n,); nan for the first window - 1 points.
 
-    No shorter window at the start: one lucky first batch would become the running maximum. A nan in `values` marks
-    only the windows that hold it. Raises ValueError for window < 1.
+    No shorter window at the start: one lucky first batch would become the running maximum. A nan in `values`
+    marks only the windows that hold it. Raises ValueError for window < 1.
     """
     values = np.asarray(values, dtype=float)
     if window < 1 or values.ndim != 1:
-        raise ValueError(f"running_mean needs a 1-D sequence and window >= 1, got {values.shape} and {window}")
+        raise ValueError(
+            f"running_mean needs a 1-D sequence and window >= 1, got {values.shape} and {window}"
+        )
     mean = np.full(len(values), nan)
     if len(values) >= window:
         mean[window - 1 :] = np.lib.stride_tricks.sliding_window_view(values, window).mean(1)
@@ -338,9 +352,9 @@ def time_to_threshold(
 ) -> float | None:
     """First x from which the running mean of y over `window` points stays >= threshold for `hold` points.
 
-    `hold` defaults to `window`; the result has x's unit (updates, rollouts, tokens, FLOPs, seconds). None means
-    censored: not reached, or reached too late to be seen to stay. nan in y (a diverged run) never counts as
-    reached. Raises ValueError when lengths differ or x decreases.
+    `hold` defaults to `window`; the result has x's unit (updates, rollouts, tokens, FLOPs, seconds). None
+    means censored: not reached, or reached too late to be seen to stay. nan in y (a diverged run) never
+    counts as reached. Raises ValueError when lengths differ or x decreases.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.shape != y.shape or not (np.diff(x) >= 0).all():
@@ -349,23 +363,20 @@ def time_to_threshold(
     return None if start is None else float(x[start])
 
 
-# Rounding in the last place of a mean must not turn "equal to the bound" into "below it".
-_ROUNDING = 1e-12
-
-
 def collapse_update(reward: ArrayLike, fraction: float, window: int = 10, stretch: int = 20) -> int | None:
     """First update (0-based index into `reward`) of a collapse, or None.
 
-    A collapse is `stretch` consecutive updates at which the running mean of the train reward over `window` updates
-    is below `fraction` of its running maximum so far. A run that ends inside a shorter stretch has not collapsed.
-    (A non-finite loss also counts as a collapse, but that is for the caller, who sees the loss.)
+    A collapse is `stretch` consecutive updates at which the running mean of the train reward over `window`
+    updates is below `fraction` of its running maximum so far. A run that ends inside a shorter stretch has
+    not collapsed. (A non-finite loss is a collapse too; that is for the caller, who sees the loss.)
 
-    Raises ValueError for non-finite or negative rewards, of which a fraction of the maximum means nothing, and unless
-    0 < fraction <= 1.
+    Raises ValueError for non-finite or negative rewards, of which a fraction of the maximum means nothing,
+    and unless 0 < fraction <= 1.
     """
     reward = finite_vector(reward, "reward")
     if reward.min() < 0 or not 0 < fraction <= 1:
         raise ValueError(f"need rewards >= 0 and 0 < fraction <= 1, got {reward.min()} and {fraction}")
     mean = running_mean(reward, window)
-    # fmax skips the nan at the start.
-    return _first_stretch(mean < fraction * np.fmax.accumulate(mean) - _ROUNDING, stretch)
+    bound = fraction * np.fmax.accumulate(mean)  # fmax skips the nan at the start
+    # Rounding in a mean must not turn "equal to the bound" into "below it".
+    return _first_stretch(mean < bound * (1 - 1e-12), stretch)

@@ -1,10 +1,10 @@
 """Times to an event that some runs never reach: a collapse, or a threshold.
 
-A run that ended without the event is censored at its end: it is known only to last longer. Dropping such runs, or
-counting their end as an event, both bias the answer; everything here keeps them as what they are.
+A run that ended without the event is censored at its end: it is known only to last longer. Dropping such
+runs, or counting their end as an event, both bias the answer; everything here keeps them as what they are.
 
-`time` is each run's event or end, in any one unit (updates, tokens, seconds), >= 0; `event` says which of the two it
-is. Conventions on levels, single runs and empty input are those of `repro.study.statistics`.
+`time` is each run's event or end, in any one unit (updates, tokens, seconds), >= 0; `event` says which of the
+two it is. Conventions on levels, single runs and empty input are those of `repro.study.statistics`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from repro.study.statistics import Interval, finite_vector, proportion_interval,
 class SurvivalCurve:
     """Share of runs still without the event: a right-continuous step function, all arrays (K,).
 
-    time: 0 and every distinct event or end; survival, low, high: the share from that time on, with its limits;
-    at_risk: runs followed at least to that time; events: events at that time. n runs, `level` as asked.
+    time: 0 and every distinct event or end; survival, low, high: the share from that time on, and its limits;
+    at_risk: runs followed at least to that time; events: events at that time. n counts runs.
     """
 
     time: np.ndarray
@@ -38,7 +38,7 @@ class SurvivalCurve:
     level: float
 
     def at(self, time: ArrayLike) -> np.ndarray:
-        """Survival at `time` (any shape, >= 0); nan past the last run's end, unless the curve has reached zero."""
+        """Survival at `time` (any shape, >= 0); nan past the last run's end, unless the curve is at zero."""
         time = np.asarray(time, dtype=float)
         if not (time >= 0).all():
             raise ValueError(f"survival is defined for time >= 0, got {time}")
@@ -57,9 +57,10 @@ def _censored(time: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray
 def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> SurvivalCurve:
     """Kaplan and Meier's (1958) survival curve: S(t) = product over event times t_j <= t of 1 - d_j / r_j.
 
-    Limits are Greenwood's on the log-log scale: S ** exp(±z sqrt(G) / log S), G = sum d_j / (r_j (r_j - d_j)). These are
-    undefined at both ends of the scale, where exact binomial bounds take over: no event among the r runs followed so
-    far leaves S above ((1 - level) / 2) ** (1 / r), and once all have had the event the last upper limit stays.
+    Limits are Greenwood's on the log-log scale: S ** exp(±z sqrt(G) / log S) with G = sum of
+    d_j / (r_j (r_j - d_j)), pointwise. They are undefined where S is 1 or 0; there exact bounds take over:
+    no event among the r runs followed so far leaves S above ((1 - level) / 2) ** (1 / r), and once all have
+    had the event the last upper limit stays.
     """
     time, event = _censored(time, event)
     tail = tail_probability(level)
@@ -67,13 +68,12 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Surv
     at_risk = (time >= grid[:, None]).sum(1)
     events = ((time == grid[:, None]) & event).sum(1)
     survival = np.cumprod(1 - events / at_risk)
-    low, high = np.zeros(len(grid)), np.ones(len(grid))
-    low[survival == 1] = tail ** (1 / at_risk[survival == 1])
     inside = (survival > 0) & (survival < 1)
-    greenwood = np.cumsum(events[inside | (survival == 1)] / (at_risk * (at_risk - events))[survival > 0])
-    share = survival[inside]
-    spread = stats.norm.ppf(1 - tail) * np.sqrt(greenwood[-len(share) or None :]) / -np.log(share)
-    low[inside], high[inside] = share ** np.exp(spread), share ** np.exp(-spread)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 outside `inside`, which is not used
+        greenwood = np.cumsum(events / (at_risk * (at_risk - events)))
+        spread = stats.norm.ppf(1 - tail) * np.sqrt(greenwood) / -np.log(survival)
+    low = np.where(inside, survival ** np.exp(spread), np.where(survival == 1, tail ** (1 / at_risk), 0.0))
+    high = np.where(inside, survival ** np.exp(-spread), 1.0)
     if survival[-1] == 0:  # only the last time can take the curve to zero
         first_event = len(grid) == 1 or survival[-2] == 1
         high[-1] = 1 - tail ** (1 / at_risk[-1]) if first_event else high[-2]
@@ -83,10 +83,11 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Surv
 def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: float = 0.95) -> Interval:
     """Restricted mean survival time: the mean of min(T, horizon), the area under the curve up to `horizon`.
 
-    Variance n / (n - 1) x sum of d_j / (r_j (r_j - d_j)) x (area after t_j)², with t_{n-1}: when every run is followed
-    to the horizon or its event this is exactly the t interval of min(T, horizon). Limits are clipped to [0, horizon].
-    Without any event before the horizon the lower limit is horizon x ((1 - level) / 2) ** (1 / r), the worst case under
-    the exact bound on the share that would have had one, r the runs followed that far. A single run gives [0, horizon].
+    Variance n / (n - 1) x sum of d_j / (r_j (r_j - d_j)) x (area after t_j)², with t_{n-1}: when every run is
+    followed to the horizon or its event this is exactly the t interval of min(T, horizon). Limits are clipped
+    to [0, horizon]. Without any event before the horizon the lower limit is the worst case under the exact
+    bound on S(horizon), horizon x ((1 - level) / 2) ** (1 / r) with r runs followed that far. A single run
+    gives [0, horizon].
 
     Raises ValueError for a horizon <= 0, or beyond the last end while some run is still without the event.
     """
@@ -104,14 +105,14 @@ def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: fl
         return Interval(float(horizon), float(horizon * tail ** (1 / followed)), float(horizon), n, level)
     area_after = area[::-1].cumsum()[::-1]
     # Where all at risk have the event nothing remains: area 0 times an infinite term, which counts as 0.
-    terms = np.where(events < at_risk, area_after**2 * events / (at_risk * np.maximum(at_risk - events, 1)), 0.0)
-    half = float(stats.t.ppf(1 - tail, n - 1)) * sqrt(terms.sum() * n / (n - 1))
+    greenwood = np.where(events < at_risk, events / (at_risk * np.maximum(at_risk - events, 1)), 0.0)
+    half = float(stats.t.ppf(1 - tail, n - 1)) * sqrt((area_after**2 * greenwood).sum() * n / (n - 1))
     return Interval(estimate, max(estimate - half, 0.0), min(estimate + half, float(horizon)), n, level)
 
 
 @dataclass(frozen=True)
 class LogRank:
-    """Log-rank test: events of arm a seen and expected if the arms were alike, chi-squared (1 df), two-sided p."""
+    """Events of arm a, those expected if the arms were alike, chi-squared (1 df), two-sided p."""
 
     observed_a: int
     expected_a: float
@@ -122,9 +123,9 @@ class LogRank:
 def log_rank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike) -> LogRank:
     """Whether two independent arms have the same survival curve (Mantel 1966).
 
-    chi2 = (O_a - E_a)² / V, summed over event times: E = d r_a / r, V = d (r_a / r)(r_b / r)(r - d) / (r - 1). No
-    informative event gives chi2 = 0 and p = 1. The chi-squared law is an approximation for a handful of runs, and
-    pairing by seed is not used.
+    chi2 = (O_a - E_a)² / V with sums over event times: E_a of d r_a / r, V of
+    d (r_a / r) (r_b / r) (r - d) / (r - 1). No informative event gives chi2 = 0 and p = 1. The chi-squared
+    law is an approximation for a handful of runs, and pairing by seed is not used.
     """
     (time_a, event_a), (time_b, event_b) = _censored(time_a, event_a), _censored(time_b, event_b)
     time, event = np.concatenate([time_a, time_b]), np.concatenate([event_a, event_b])
@@ -134,7 +135,8 @@ def log_rank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: 
     share_a = at_risk_a / at_risk
     expected = float((events * share_a).sum())
     # A lone run at risk has variance 0; the maximum keeps 0 / 0 away.
-    variance = float((events * share_a * (1 - share_a) * (at_risk - events) / np.maximum(at_risk - 1, 1)).sum())
+    spread = share_a * (1 - share_a) * (at_risk - events) / np.maximum(at_risk - 1, 1)
+    variance = float((events * spread).sum())
     chi2 = (int(event_a.sum()) - expected) ** 2 / variance if variance > 0 else 0.0
     return LogRank(int(event_a.sum()), expected, chi2, float(stats.chi2.sf(chi2, 1)))
 
@@ -143,10 +145,10 @@ def log_rank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: 
 class TimeRatio:
     """How the times of two arms compare over pairs; report the counts beside the ratio.
 
-    ratio: geometric mean of time_a / time_b over the pairs in which both reached (its n); below 1, a is faster.
+    ratio: geometric mean of time_a / time_b over the pairs in which both reached (its n); < 1: a is faster.
     reached_a, reached_b: runs that reached, out of `pairs`.
-    a_faster, b_faster: pairs in which one is provably faster, censored ones included; the others are ties or undecided.
-    a_faster_share: exact interval of a_faster among the decided pairs; p_value: exact two-sided sign test of 1/2.
+    a_faster, b_faster: pairs in which one is provably faster; the others are ties or undecided.
+    a_faster_share, p_value: exact interval of a_faster among the decided pairs, and exact sign test of 1/2.
     """
 
     ratio: Interval
@@ -168,14 +170,15 @@ def paired_time_ratio(
 ) -> TimeRatio:
     """Times to a threshold of two arms paired by seed; None = not reached by the run's end (censored).
 
-    The ratio is a t interval of log(time_a / time_b), exponentiated, over the pairs in which both reached: with censored
-    pairs it describes those pairs only, and is biased towards 1 if slow runs are the ones missing. The sign count uses
-    every pair: a is provably faster when it reached at a time at which b, followed at least that long, had not. `end_a`
-    and `end_b` are the ends of follow-up in the same unit (one number, or one a run): on an axis of tokens or seconds
-    runs end at different points, and a run that ended early proves nothing.
+    The ratio is a t interval of log(time_a / time_b), exponentiated, over the pairs in which both reached:
+    with censored pairs it describes those pairs only, and is biased towards 1 if slow runs are the ones
+    missing. The sign count uses every pair: a is provably faster when it reached at a time at which b,
+    followed at least that long, had not. `end_a` and `end_b` are the ends of follow-up in the same unit (one
+    number, or one a run): on an axis of tokens or seconds runs end at different points, and a run that ended
+    early proves nothing.
 
-    No pair with both reached gives a ratio of nan in [0, inf]; one pair its ratio in [0, inf]. Raises ValueError for
-    no pairs, different lengths, times <= 0 (no logarithm), or a time beyond its run's end.
+    No pair with both reached gives a ratio of nan in [0, inf]; one pair its ratio in [0, inf]. Raises
+    ValueError for no pairs, different lengths, times <= 0 (no logarithm), or a time beyond its run's end.
     """
     if len(time_a) != len(time_b) or len(time_a) == 0:
         raise ValueError(f"need a time_b for each time_a, at least one, got {len(time_a)} and {len(time_b)}")
@@ -183,14 +186,17 @@ def paired_time_ratio(
     end_a, end_b = np.broadcast_to(end_a, a.shape), np.broadcast_to(end_b, b.shape)
     for name, time, end in (("a", a, end_a), ("b", b, end_b)):
         if not ((time > 0) & ((time <= end) | np.isinf(time)) & np.isfinite(end)).all():
-            raise ValueError(f"times of {name} must be None or in 0 < time <= end of run, got {time} and ends {end}")
+            raise ValueError(
+                f"times of {name} must be None or in 0 < time <= end of run, got {time} and ends {end}"
+            )
     reached_a, reached_b = np.isfinite(a), np.isfinite(b)
     both = reached_a & reached_b
     ratio = Interval(nan, 0.0, inf, 0, level)
     if both.any():
         log = t_interval(np.log(a[both] / b[both]), level)
         ratio = Interval(*(float(np.exp(v)) for v in (log.estimate, log.low, log.high)), log.n, level)
-    # Both end by their run's end, so "earlier than the other's time" (inf if censored) still needs its follow-up.
+    # A censored time is inf here; that the other run was earlier is proven only if this one was followed so
+    # long.
     a_faster = int((reached_a & (a < b) & (a <= end_b)).sum())
     b_faster = int((reached_b & (b < a) & (b <= end_a)).sum())
     decided = a_faster + b_faster
