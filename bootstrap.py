@@ -1,8 +1,8 @@
-"""Set up `.venv/` beside this file: `python3 bootstrap.py [extra ...]`, the extras being those of pyproject.toml.
+"""Set up `.venv/` beside this file: `python3 bootstrap.py [extra ...]`, with the extras of pyproject.toml.
 
-Without an extra it installs what a reader of results needs; `dev` is everything but vLLM. The work is done once: a
-stamp in `.venv/` names the extras and the pyproject.toml that were installed, so a second call returns at once, a
-changed pin installs again, and a set-up that was interrupted starts over.
+Without an extra it installs what a reader of results needs; `dev` is everything but vLLM. The work is done
+once: a stamp in `.venv/` names the extras and the pyproject.toml that were installed, so a second call
+returns at once, a changed pin installs again, and a set-up that was interrupted starts over.
 Standard library only, and no new syntax: it must start on an interpreter that is too old in order to say so.
 """
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 OLDEST, NEWEST = (3, 11), (3, 13)  # requires-python of pyproject.toml; a test keeps them in step
 ROOT = Path(__file__).resolve().parent
@@ -27,14 +28,13 @@ UNFINISHED = VENV / "unfinished"  # holds the phase that is under way: "venv" or
 def succeeds(*command):
     """Whether a command runs and exits with 0; its output is dropped."""
     try:
-        quiet = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.run([str(c) for c in command], stdout=DEVNULL, stderr=DEVNULL).returncode == 0
     except OSError:
         return False
-    return quiet.returncode == 0
 
 
 def fingerprint():
-    """A digest of what is installed and where: an editable install points at its checkout, which may be moved."""
+    """A digest of what is installed and where: an editable install points at its checkout, which can move."""
     return hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
 
 
@@ -64,7 +64,8 @@ def check_interpreter(extras):
 
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     if not extras <= set(known):
-        sys.exit(f"Unknown extra {', '.join(sorted(extras - set(known)))}: pyproject.toml has {', '.join(known)}.")
+        unknown = ", ".join(sorted(extras - set(known)))
+        sys.exit(f"Unknown extra {unknown}: pyproject.toml has {', '.join(known)}.")
 
 
 def make_venv():
@@ -75,7 +76,7 @@ def make_venv():
         if succeeds(PYTHON, "-m", "pip", "--version") or succeeds(PYTHON, "-m", "ensurepip"):
             return
     if VENV.exists():
-        # Renamed first: a deletion that is interrupted must not leave half an environment under the name in use.
+        # Renamed first: an interrupted deletion must not leave half an environment under the name in use.
         old = VENV.rename(ROOT / f".venv-old-{os.getpid()}")
         shutil.rmtree(old)
     VENV.mkdir()
@@ -89,8 +90,9 @@ def install(extras, again):
     pip, uv = [str(PYTHON), "-m", "pip"], [str(PYTHON), "-m", "uv"]
     environment = dict(os.environ)
     # uv ignores pip's settings; these two decide where packages, and which build of torch, come from.
-    for variable, setting in (("UV_FIND_LINKS", "global.find-links"), ("UV_DEFAULT_INDEX", "global.index-url")):
-        found = subprocess.run(pip + ["config", "get", setting], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    settings = {"UV_FIND_LINKS": "global.find-links", "UV_DEFAULT_INDEX": "global.index-url"}
+    for variable, setting in settings.items():
+        found = subprocess.run(pip + ["config", "get", setting], stdout=PIPE, stderr=DEVNULL)
         if found.stdout.strip():
             environment.setdefault(variable, found.stdout.decode().strip())
     if succeeds(*uv, "--version") or succeeds(*pip, "install", "--force-reinstall", "uv"):
