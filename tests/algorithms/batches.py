@@ -23,7 +23,7 @@ def make_batch(logp, behaviour, advantage, reward, group, proximal=None, padding
 
     return BehaviourBatch(
         logp_BT=padded(logp).requires_grad_(),
-        mask_BT=torch.tensor([[i < len(row) for i in range(longest)] for row in logp]),
+        mask_BT=torch.arange(longest) < torch.tensor([[len(row)] for row in logp]),
         advantage_B=torch.tensor(advantage, dtype=torch.float64),
         reward_B=torch.tensor(reward, dtype=torch.float64),
         group_B=torch.tensor(group),
@@ -33,7 +33,7 @@ def make_batch(logp, behaviour, advantage, reward, group, proximal=None, padding
 
 
 def random_batch(seed: int, padding: float = 0.0, drift: float = 0.4) -> BehaviourBatch:
-    """Ragged groups in random order: sizes 1 to 5, one of equal rewards, one empty response, holes in the masks."""
+    """Ragged groups of 1 to 5 in random order, one all equal; an empty response; holes in the masks."""
     g = torch.Generator().manual_seed(seed)
     group_B = torch.tensor([7] * 5 + [-2] * 4 + [30] * 3 + [5] * 1 + [11] * 2)
     group_B = group_B[torch.randperm(len(group_B), generator=g)]

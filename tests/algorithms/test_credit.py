@@ -23,7 +23,13 @@ def test_std_by_hand():
     # Group 1: 4, 1, 1: mean 2, variance (4 + 1 + 1) / 2 = 3, so 2 / sqrt 3 and -1 / sqrt 3.
     reward_B, group_B = torch.tensor([1.0, 0.0, 4.0, 1.0, 1.0]), torch.tensor([0, 0, 1, 1, 1])
     advantage_B = GroupCredit(scale="std", eps=0.0).advantage_B(reward_B, group_B)
-    expected = [0.5 / math.sqrt(0.5), -0.5 / math.sqrt(0.5), 2 / math.sqrt(3), -1 / math.sqrt(3), -1 / math.sqrt(3)]
+    expected = [
+        0.5 / math.sqrt(0.5),
+        -0.5 / math.sqrt(0.5),
+        2 / math.sqrt(3),
+        -1 / math.sqrt(3),
+        -1 / math.sqrt(3),
+    ]
     torch.testing.assert_close(advantage_B, torch.tensor(expected))
     # eps is added to the standard deviation, not to the variance: 0.5 / (0.7071 + 1)
     with_eps = GroupCredit(scale="std", eps=1.0).advantage_B(reward_B, group_B)[0].item()
@@ -32,7 +38,7 @@ def test_std_by_hand():
 
 @pytest.mark.parametrize("scale", ["none", "std"])
 def test_no_contrast_no_credit(scale):
-    # 0.1 + 0.1 + 0.1 is not 3 * 0.1 in floating point: the zero must be exact all the same; a group of one has no peer.
+    # 0.1 + 0.1 + 0.1 is not 3 * 0.1 in floating point: the zero must be exact all the same.
     for dtype in (torch.float32, torch.float64):
         reward_B = torch.tensor([0.1, 0.1, 0.1, 5.0], dtype=dtype)
         advantage_B = GroupCredit(scale=scale).advantage_B(reward_B, torch.tensor([2, 2, 2, 3]))
