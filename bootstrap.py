@@ -88,6 +88,7 @@ def install(extras, again):
     """Install the project and its extras with uv (seconds), or with pip (minutes) where uv cannot do it."""
     target = ["-e", f"{ROOT}[{','.join(sorted(extras))}]" if extras else str(ROOT)]
     pip, uv = [str(PYTHON), "-m", "pip"], [str(PYTHON), "-m", "uv"]
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]  # whoever watches a long download sees it move
     environment = dict(os.environ)
     # uv ignores pip's settings; these two decide where packages, and which build of torch, come from.
     settings = {"UV_FIND_LINKS": "global.find-links", "UV_DEFAULT_INDEX": "global.index-url"}
@@ -96,11 +97,11 @@ def install(extras, again):
         if found.stdout.strip():
             environment.setdefault(variable, found.stdout.decode().strip())
     if succeeds(*uv, "--version") or succeeds(*pip, "install", "--force-reinstall", "uv"):
-        command = uv + ["pip", "install", "--quiet", "--python", str(PYTHON)] + ["--reinstall"] * again
+        command = uv + ["pip", "install"] + quiet + ["--python", str(PYTHON)] + ["--reinstall"] * again
         if subprocess.run(command + target, env=environment).returncode == 0:
             return
     print("uv could not install the packages; trying pip, which takes minutes.", flush=True)
-    if subprocess.run(pip + ["install", "--quiet"] + ["--force-reinstall"] * again + target).returncode != 0:
+    if subprocess.run(pip + ["install"] + quiet + ["--force-reinstall"] * again + target).returncode != 0:
         sys.exit("The packages could not be installed (see above). The same command tries again.")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# It becomes .venv/bin/python. Every call is noted with the uv setting it sees, and files called `fail-uv` and the
+# It becomes .venv/bin/python. Every call is noted with the uv setting it sees; files called `fail-uv` and the
 # like make the calls of that program fail.
 STAND_IN = """#!/bin/sh
 here=$(dirname "$0")
