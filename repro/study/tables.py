@@ -1,0 +1,307 @@
+"""From run folders to the small tables that are committed, and that figures and claims read.
+
+Every column is described, with its unit, in `data/README.md`. Building needs neither torch nor a policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from repro.config import config_hash
+from repro.errors import ReproError
+from repro.study import runs
+from repro.study.statistics import collapse_update, running_mean
+
+ENDS = 20  # updates that `reward_first` and `reward_last` average over
+PEAK_WINDOW = 10  # updates in the running mean whose maximum is `reward_max`
+
+RUNS = {
+    **dict.fromkeys("study tier arm algorithm condition".split(), "str"),
+    **{"core": "boolean", "seed": "int64", "run_id": "str", "status": "str", "updates": "int64"},
+    **dict.fromkeys("reward_first reward_last reward_max".split(), "float64"),
+    **{"collapsed": "bool", "collapse_update": "Int64"},
+    **dict.fromkeys("mean_at_8 pass_at_8 start_mean_at_8 peak_mean_at_8".split(), "float64"),
+    **dict.fromkeys("eval_update eval_samples".split(), "Int64"),
+    **dict.fromkeys("rollouts prompt_tokens generated_tokens trained_tokens".split(), "Int64"),
+    **dict.fromkeys("flops flops_2p6p seconds seconds_generate seconds_update".split(), "float64"),
+    **dict.fromkeys("seconds_eval lag_mean".split(), "float64"),
+    **{"commit": "str", "dirty": "boolean", "device": "str", "torch": "str"},
+}
+SUMS = "rollouts prompt_tokens generated_tokens trained_tokens flops flops_2p6p".split()
+SUMS += ["seconds_generate", "seconds_update"]
+CURVES = {"arm": "str", "seed": "int32", "update": "int32"}
+EVALS = {
+    **{
+        "arm": "str",
+        "seed": "int32",
+        "update": "int32",
+        "level": "str",
+        "queries": "int32",
+        "samples": "int32",
+    },
+    **{"mean_at_k": "float64", "pass_at_k": "float64", "seconds": "float64"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A row a run; a row a run and update; a row a run, evaluation and level."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    evals: pd.DataFrame
+
+
+def results_folder(study: str, tier: str, root: Path | None = None) -> Path:
+    """Where the committed tables lie: `<root>/results/<study>/<tier>`."""
+    return Path(root or runs.data_folder()) / "results" / study / tier
+
+
+def build(study: Any, tier: str, root: Path | None = None, fraction: float = 0.5, **rule: int) -> list[str]:
+    """Rebuild a study's tables from the finished local runs and the tables that are there; returns remarks.
+
+    A local run of the study's present definition replaces the row of its arm and seed; rows without a local
+    run stay. `fraction`, `window` and `stretch` are those of `statistics.collapse_update`. Raises ReproError
+    for a damaged run or table, or if there is nothing to build from.
+    """
+    root = Path(root or runs.data_folder())
+    folders, remarks = _present_runs(study, tier, root)
+    new, folder = of_folders(folders, study.arms, fraction, **rule), results_folder(study.name, tier, root)
+    if (folder / "runs.parquet").exists():
+        new = _merge(load(study.name, tier, root), new, remarks)
+    if new.runs.empty:
+        where = root / "runs" / study.name / tier
+        raise ReproError(f"there is no finished run in {where}. {_remedy(folder, study.name, tier)}")
+    for arm, group in new.runs.groupby("arm", sort=False):
+        known = arm in study.arms
+        old = [
+            row.seed for row in group.itertuples() if not known or row.run_id != _identity(study, row, tier)
+        ]
+        remarks += [f"{arm}: seeds {_listed(old)} are of an older definition, and kept"] if old else []
+    _write(new, list(study.arms), folder)
+    return remarks
+
+
+def of_folders(
+    folders: Iterable[Path], arms: dict[str, Any] | None = None, fraction: float = 0.5, **rule: int
+) -> Tables:
+    """The tables of any finished runs, without writing them; `arms` gives algorithm, condition and core."""
+    rows, curves, evals = [], [], []
+    for folder in folders:
+        result, stored = runs.read_result(folder), runs.read_config(folder)
+        if result is None:
+            raise ReproError(f"{folder} is not finished; run it to its end first")
+        config, metrics = stored["config"], runs.read_metrics(folder)
+        key = {"arm": config["arm"], "seed": config["seed"]}
+        updates = [_numbers(record) for record in metrics if record["kind"] == "update"]
+        tests = [record for record in metrics if record["kind"] == "eval"]
+        arm = (arms or {}).get(config["arm"])
+        row = {"study": config["study"], "tier": config["tier"], **key}
+        row |= {name: getattr(arm, name, None) for name in ("algorithm", "condition", "core")}
+        row |= {"run_id": stored["hash"], "status": result["status"], "updates": result["updates"]}
+        row |= (
+            _learning(updates, result, fraction, **rule) | _evaluation(tests) | _cost(updates, tests, result)
+        )
+        rows.append(row | _origin(stored))
+        curves += [key | record for record in updates]
+        evals += [key | test for test in tests]
+    return _typed(pd.DataFrame(rows), pd.DataFrame(curves), pd.DataFrame(evals))
+
+
+def load(study: str, tier: str, root: Path | None = None) -> Tables:
+    """A study's tables at a tier; ReproError, with the remedy, if one is missing, damaged or outdated."""
+    folder = results_folder(study, tier, root)
+    sums_path, remedy = folder / "SHA256SUMS", _remedy(folder, study, tier)
+    frames = {}
+    for name, columns in (("runs", RUNS), ("curves", CURVES), ("evals", EVALS)):
+        path = folder / f"{name}.parquet"
+        if not path.exists() or not sums_path.exists():
+            raise ReproError(f"{sums_path if path.exists() else path} is missing. {remedy}")
+        content = path.read_bytes()
+        if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in sums_path.read_text().splitlines():
+            raise ReproError(f"{path} is damaged, or of another build than {sums_path}. {remedy}")
+        frames[name] = pq.read_table(io.BytesIO(content)).to_pandas()
+        lacking = [column for column in columns if column not in frames[name]]
+        if lacking:
+            raise ReproError(f"{path} is of an older form, without {', '.join(lacking)}. {remedy}")
+    return _typed(**frames)
+
+
+def _present_runs(study: Any, tier: str, root: Path) -> tuple[list[Path], list[str]]:
+    """Finished local runs of the study as it is defined now, and remarks on the others."""
+    folders, unfinished, other = [], 0, 0
+    for arm in study.arms:
+        for path in sorted((root / "runs" / study.name / tier / arm).glob("seed*-*")):
+            match = re.fullmatch(r"seed(\d+)-[0-9a-f]{12}", path.name)
+            if not match or path != runs.run_folder(study.config(arm, int(match[1]), tier), root):
+                other += 1
+            elif runs.read_result(path) is None:
+                unfinished += 1
+            else:
+                folders.append(path)
+    remarks = [f"{unfinished} runs are not finished and left out"] if unfinished else []
+    remarks += [f"{other} runs have settings other than the study's and are left out"] if other else []
+    return folders, remarks
+
+
+def _learning(updates: list[dict], result: dict, fraction: float, **rule: int) -> dict:
+    """How the training reward went, and whether it collapsed (see `statistics.collapse_update`)."""
+    scored = [u for u in updates if math.isfinite(u.get("reward", math.nan))]
+    reward = np.array([u["reward"] for u in scored])
+    # A non-finite loss is a collapse whatever the reward was.
+    falls = [u["update"] for u in updates if not math.isfinite(u.get("loss", 0.0))][:1]
+    if result["status"] == "diverged" and not falls:
+        falls = [result["updates"]]
+    if len(reward):
+        index = collapse_update(reward, fraction, **rule)
+        falls += [] if index is None else [scored[index]["update"]]
+    peak = running_mean(reward, PEAK_WINDOW)[PEAK_WINDOW - 1 :]
+    return {
+        "reward_first": _mean(reward[:ENDS]),
+        "reward_last": _mean(reward[-ENDS:]),
+        "reward_max": float(peak.max()) if len(peak) else None,
+        "collapsed": bool(falls),
+        "collapse_update": min(falls, default=None),
+    }
+
+
+def _evaluation(tests: list[dict]) -> dict:
+    """Held-out success at both ends and at its best, levels weighted equally."""
+    if not tests:
+        return {}
+    frame = pd.DataFrame(tests).assign(effort=lambda f: f["queries"] * f["samples"])
+    # A small and a full evaluation may fall on the same update: the full one counts.
+    frame = frame.sort_values("effort", kind="stable").drop_duplicates(["update", "level"], keep="last")
+    mean = frame.groupby("update")["mean_at_k"].mean()
+    final = frame[frame["update"] == frame["update"].max()].set_index("level")
+    row = {
+        "mean_at_8": float(final["mean_at_k"].mean()),
+        "pass_at_8": float(final["pass_at_k"].mean()),
+        "start_mean_at_8": float(mean.loc[0]) if 0 in mean.index else None,
+        "peak_mean_at_8": float(mean.max()),
+        "eval_update": int(mean.index.max()),
+        "eval_samples": int(final["samples"].min()),
+    }
+    for level, test in final.iterrows():
+        row |= {f"mean_at_8_{level}": test["mean_at_k"], f"pass_at_8_{level}": test["pass_at_k"]}
+    return row
+
+
+def _cost(updates: list[dict], tests: list[dict], result: dict) -> dict:
+    row = {name: _sum(updates, name) for name in SUMS}
+    row["seconds_eval"] = _sum(tests, "seconds")
+    phases = [row[name] for name in ("seconds_generate", "seconds_update", "seconds_eval")]
+    row["seconds"] = result.get("seconds", sum(phase or 0.0 for phase in phases))  # wall-clock where known
+    row["lag_mean"] = _mean([u["lag"] for u in updates if u.get("lag") is not None])
+    return row
+
+
+def _origin(stored: dict) -> dict:
+    """Commit, device and torch of the first attempt; dirty too if a later one ran other code."""
+    later = stored.get("resumed", [])
+    mixed = any(part["dirty"] or part["commit"] != stored["commit"] for part in later)
+    return {
+        "commit": stored["commit"],
+        "dirty": True if mixed else stored["dirty"],
+        "device": stored["device"],
+        "torch": stored["versions"].get("torch"),
+    }
+
+
+def _merge(old: Tables, new: Tables, remarks: list[str]) -> Tables:
+    """The new rows, and the old rows of every arm and seed that has no new one."""
+    both = old.runs.merge(new.runs, on=["arm", "seed"], suffixes=("_old", "_new"))
+    for arm, group in both[both["run_id_old"] != both["run_id_new"]].groupby("arm", sort=False):
+        remarks.append(f"{arm}: local runs replace the table's other runs of seeds {_listed(group['seed'])}")
+    fresh = _keys(new.runs)
+    pairs = [(getattr(old, name), getattr(new, name)) for name in ("runs", "curves", "evals")]
+    return _typed(*(pd.concat([before[~_keys(before).isin(fresh)], after]) for before, after in pairs))
+
+
+def _write(tables: Tables, arms: list[str], folder: Path) -> None:
+    """The same content gives the same bytes, so that git shows a change only where numbers changed."""
+    sums = []
+    rank = {arm: position for position, arm in enumerate(arms)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReproError(
+            f"cannot make {folder}: {error.strerror}. Set REPRO_DATA to another folder"
+        ) from error
+    for name, order in (("runs", ["seed"]), ("curves", ["seed", "update"]), ("evals", ["seed", "update"])):
+        frame = getattr(tables, name)
+        place = frame["arm"].map(lambda arm: rank.get(arm, len(rank)))
+        frame = frame.assign(_place=place).sort_values(["_place", "arm", *order], kind="stable")
+        table = pa.Table.from_pandas(frame.drop(columns="_place"), preserve_index=False)
+        table = table.replace_schema_metadata(None)  # it would name the pandas version
+        floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
+        buffer = io.BytesIO()
+        pq.write_table(
+            table,
+            buffer,
+            compression="zstd",
+            use_dictionary=[f.name for f in table.schema if f.name not in floats],
+            use_byte_stream_split=floats,  # like bytes of neighbouring floats side by side: a fifth smaller
+        )
+        runs.atomic_write(folder / f"{name}.parquet", buffer.getvalue())
+        sums.append(f"{hashlib.sha256(buffer.getvalue()).hexdigest()}  {name}.parquet\n")
+    runs.atomic_write(
+        folder / "SHA256SUMS", "".join(sums)
+    )  # as of sha256sum: `sha256sum -c SHA256SUMS` checks it
+
+
+def _typed(runs: pd.DataFrame, curves: pd.DataFrame, evals: pd.DataFrame) -> Tables:
+    """Fixed columns, then levels' columns in runs (float64) and measured ones in curves (float32, sorted)."""
+    levels = [name for name in runs.columns if name not in RUNS]
+    measured = sorted(set(curves.columns) - set(CURVES))
+    return Tables(
+        runs.reindex(columns=[*RUNS, *levels]).astype(RUNS | dict.fromkeys(levels, "float64")),
+        curves.reindex(columns=[*CURVES, *measured]).astype(CURVES | dict.fromkeys(measured, "float32")),
+        evals.reindex(columns=list(EVALS)).astype(EVALS),
+    )
+
+
+def _keys(frame: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(frame[["arm", "seed"]])
+
+
+def _identity(study: Any, row: Any, tier: str) -> str:
+    return config_hash(study.config(row.arm, int(row.seed), tier))
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(str(seed) for seed in sorted(seeds))
+
+
+def _numbers(record: dict) -> dict:
+    """The numeric entries of a line of metrics; null and absent are the same."""
+    return {name: value for name, value in record.items() if isinstance(value, int | float)}
+
+
+def _sum(records: list[dict], name: str) -> float | None:
+    values = [record[name] for record in records if record.get(name) is not None]
+    return sum(values) if values else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return float(np.mean(values)) if values else None
+
+
+def _remedy(folder: Path, study: str, tier: str) -> str:
+    command = f"make reproduce TIER={tier} ONLY={study}"
+    if not folder.exists():
+        return f"Make it with: {command}"
+    return f"Restore it with git checkout -- {folder}, or delete that folder and run: {command}"
