@@ -61,6 +61,7 @@ _LEFT_OPERAND = re.compile(r"(?:[\w)}\]]\s*(?:\*\*|[*/^×·÷])|\^\{|_\{?|\\(?:t
 _RIGHT_OPERAND = re.compile(
     rf"\s*(?:[*/^×·÷+{_MINUS}]|\\(?:times|cdot|div)\b)\s*(?:[B-Zb-gi-z](?![A-Za-z])|[({{\\0-9])"
 )
+_TERM = re.compile(r"=\s*\w+\s+$")
 _CURRENCY = re.compile(r"(?:\\?\$|[€£¥₹]|USD|EUR)\s*$")
 _FILLER = r"(?:\s|\$|\\[()\[\],])*"
 _ALTERNATIVE = re.compile(
@@ -220,8 +221,8 @@ def _read(text: str, token: re.Match) -> Value | None:
     left = _CURRENCY.sub("", left)
     sign = _SIGN.search(left)
     if sign:
-        if sign["before"] and (not sign["space"] or sign["gap"]):
-            return None  # "x-5", "x - 5": a subtraction; "is -5" is a sign
+        if sign["before"] and (not sign["space"] or sign["gap"] or _TERM.search(left[: sign.start("sign")])):
+            return None  # "x-5", "x - 5", "y = x -5": a subtraction; "is -5" is a sign
         if sign["sign"] != "+":
             number = -number
         left = left[: sign.start("sign")]
