@@ -1,0 +1,71 @@
+"""An algorithm is five choices inside one loop; this is the list of those that exist.
+
+| choice | the question it answers | GRPO's answer |
+|---|---|---|
+| allocation | which queries next, and how many rollouts each? | every query, shuffled, G each |
+| guidance | what does the policy see besides the question? | nothing |
+| exploration | how are rollouts grown, and when is an update due? | whole episodes, then one update |
+| credit | what advantage does each sample get? | reward minus group mean, over the group's deviation |
+| objective | what loss does the learner minimise? | clipped ratio to the behaviour policy |
+
+Choices are frozen dataclasses and compose freely: a recipe that takes one from each of several papers is a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from repro.algorithms.allocation import Uniform
+from repro.algorithms.asympo import SPO, ASymPO, BatchScaled, BehaviourASymPO, Naive, ShuffledASymPO
+from repro.algorithms.credit import GroupCredit
+from repro.algorithms.exploration import Episodes
+from repro.algorithms.grpo import GRPO
+from repro.algorithms.guidance import Unguided
+from repro.algorithms.offpolicy import CISPO, GSPO, M2PO, MIS, OPMD, TIS, TOPR, DecoupledPPO, SequenceMaskedGRPO
+from repro.algorithms.reinforce import GPG, AsymRE, OPMDSimple
+
+Objective = (
+    GRPO | Naive | SPO | ASymPO | BatchScaled | ShuffledASymPO | BehaviourASymPO | GPG | AsymRE | OPMDSimple
+    | DecoupledPPO | TIS | MIS | CISPO | GSPO | M2PO | TOPR | OPMD | SequenceMaskedGRPO
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The five choices."""
+
+    objective: Objective
+    credit: GroupCredit = GroupCredit()
+    allocation: Uniform = Uniform()
+    guidance: Unguided = Unguided()
+    exploration: Episodes = Episodes()
+
+
+ALGORITHMS: dict[str, Recipe] = {
+    "grpo": Recipe(GRPO(), GroupCredit("std")),
+    "grpo_mean": Recipe(GRPO()),
+    "naive": Recipe(Naive()),
+    "gpg": Recipe(GPG()),
+    "spo": Recipe(SPO()),
+    "positive_only": Recipe(SPO(alpha=0.0)),
+    "asympo": Recipe(ASymPO()),
+    "asympo_stable": Recipe(ASymPO(p_low=0.02, p_high=0.98, floor=0.01)),  # inside the ranges of Appendix C
+    "asympo_floor": Recipe(ASymPO(floor=0.01)),
+    "batch_scaled": Recipe(BatchScaled()),
+    "naive_p_low": Recipe(Naive(p_low=0.02)),
+    "asympo_shuffled": Recipe(ShuffledASymPO()),
+    "asympo_behaviour": Recipe(BehaviourASymPO()),
+    "asympo_negative": Recipe(ASymPO(only="negative")),
+    "asympo_positive": Recipe(ASymPO(only="positive")),
+    "asymre": Recipe(AsymRE()),
+    "opmd_simple": Recipe(OPMDSimple()),
+    "opmd": Recipe(OPMD()),
+    "decoupled_ppo": Recipe(DecoupledPPO(), GroupCredit("std")),
+    "tis": Recipe(TIS(), GroupCredit("std")),
+    "mis": Recipe(MIS(), GroupCredit("std")),
+    "cispo": Recipe(CISPO(), GroupCredit("std")),
+    "gspo": Recipe(GSPO(), GroupCredit("std")),
+    "m2po": Recipe(M2PO(), GroupCredit("std")),
+    "topr": Recipe(TOPR()),
+    "grpo_masked": Recipe(SequenceMaskedGRPO(), GroupCredit("std")),
+}

@@ -59,6 +59,7 @@ class ArithmeticConfig:
     """Shape of the world. `levels` maps a difficulty to the range of chain lengths (operations) it holds."""
 
     modulus: int = 10
+    names: int = 26  # how many of NAMES are in use
     min_length: int = 1
     max_length: int = 8
     max_distractors: int = 3
@@ -71,22 +72,23 @@ class ArithmeticConfig:
         if not 1 <= self.min_length <= self.max_length or self.max_distractors < 0 or self.modulus < 2:
             raise ReproError(f"arithmetic world: lengths {self.min_length}..{self.max_length}, distractors "
                              f"{self.max_distractors}, modulus {self.modulus} describe no problem")
-        if self.max_length + 1 + self.max_distractors > len(NAMES):
+        if not self.max_length + 1 + self.max_distractors <= self.names <= len(NAMES):
             raise ReproError(f"arithmetic world: {self.max_length} operations with {self.max_distractors} distractors "
-                             f"need more than the {len(NAMES)} names there are")
+                             f"need {self.max_length + 1 + self.max_distractors} names; world.names is {self.names}, "
+                             f"and there are {len(NAMES)}")
 
 
 def vocabulary(config: ArithmeticConfig) -> list[str]:
     """Every word that problems and traces of this world (style "symbols") are made of."""
     operations = [f"{op}{c}" for op in OPERATIONS for c in range(min(10, config.modulus))]
-    return [*NAMES, "=", *operations, *(f"={v}" for v in range(config.modulus)), "?", ":"]
+    return [*NAMES[: config.names], "=", *operations, *(f"={v}" for v in range(config.modulus)), "?", ":"]
 
 
 def generate(config: ArithmeticConfig, rng: random.Random, id: str, lengths: tuple[int, int] | None = None) -> Query:
     """One problem; `lengths` narrows the range of chain lengths (operations)."""
     low, high = lengths or (config.min_length, config.max_length)
     length, distractors = rng.randint(low, high), rng.randint(0, config.max_distractors)
-    names = rng.sample(NAMES, length + 1 + distractors)
+    names = rng.sample(NAMES[: config.names], length + 1 + distractors)
     chain = [Step(names[0], "", "", 0, rng.randrange(config.modulus))]
     for name in names[1 : length + 1]:
         chain.append(_step(config, rng, name, chain[-1]))

@@ -1,0 +1,185 @@
+"""A policy: a causal language model and its tokenizer, built from a config or loaded from a folder or hub id."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from repro.errors import ReproError
+from repro.policy.decoder import Decoder, decoder
+
+PAD, END = "<pad>", "<end>"
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """A Qwen2 built from scratch, or a checkpoint. The default is the small tier's policy: 0.5 M parameters.
+
+    `checkpoint` names a folder or a hub id and overrides the shape; `dtype` is that of the weights.
+    """
+
+    checkpoint: str = ""
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    kv_heads: int = 4
+    feed_forward: int = 256
+    context: int = 256
+    rope_theta: float = 1e4
+    lookback_std: float = 2.0  # see `lookup_init`; 0 keeps transformers' own initialisation
+    match_std: float = 0.1
+    dtype: str = "float32"
+
+
+@dataclass
+class Policy:
+    """A model with the tokenizer that belongs to it."""
+
+    model: torch.nn.Module
+    tokenizer: object  # a transformers PreTrainedTokenizerFast
+
+    @property
+    def end_token(self) -> int:
+        return self.tokenizer.eos_token_id
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The trainable tensors by their transformers names (a tied head is not listed twice)."""
+        return dict(self.model.named_parameters())
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def decode(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def decoder(self) -> Decoder:
+        """The weights as the functional decoder sees them; gradients flow to the model's parameters."""
+        return decoder(self.parameters, self.model.config)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A copy of the weights that later updates do not touch."""
+        return {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write the model (safetensors) and the tokenizer as transformers does."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def word_tokenizer(words: list[str]):
+    """A tokenizer with one token per whitespace-separated word. An unknown word raises when it is encoded."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocab = {word: i for i, word in enumerate(dict.fromkeys([PAD, END, *words]))}
+    tokenizer = Tokenizer(models.WordLevel(vocab))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END)
+
+
+def load_tokenizer(source: str):
+    """The tokenizer saved at a folder or hub id, giving the ids it gave when it was saved.
+
+    A word-level tokenizer is loaded by the class that saved it: AutoTokenizer would take the model's type (qwen2) for the
+    tokenizer's and put Qwen's own splitting of digits in front of it.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    settings = Path(source) / "tokenizer_config.json"
+    if settings.is_file():
+        saved_by = json.loads(settings.read_text()).get("tokenizer_class", "")
+        if saved_by in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+            return PreTrainedTokenizerFast.from_pretrained(source)
+    return AutoTokenizer.from_pretrained(source)
+
+
+def build(config: PolicyConfig, words: list[str], seed: int, device: str = "cpu") -> Policy:
+    """A fresh policy whose initial weights depend on `seed` alone, or the checkpoint that the config names."""
+    if config.checkpoint:
+        return load(config.checkpoint, device, config.dtype)
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = word_tokenizer(words)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden,
+                intermediate_size=config.feed_forward,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.kv_heads,
+                max_position_embeddings=config.context,
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+                tie_word_embeddings=True,
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=None,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+        )
+        if config.lookback_std:
+            lookup_init(model, config.lookback_std, config.match_std)
+    return Policy(model.to(device=device, dtype=getattr(torch, config.dtype)), tokenizer)
+
+
+@torch.no_grad()
+def lookup_init(model: torch.nn.Module, std: float, match_std: float) -> None:
+    """Start the first two layers as the two halves of looking a fact up; nothing is frozen.
+
+    Layer 0: head i looks i + 1 tokens back. With q_bias ~ N(0, std^2) and k_bias its rotation by i + 1 positions, the
+    rotary score of a pair peaks at that distance; all heads write what they see by the same map. (Qwen2's biases start
+    at zero, where a head that looks a fixed distance back has no gradient.) Layer 1: keys are projected as queries
+    are, with standard deviation `match_std`, so that a token is drawn to those with like neighbours.
+    """
+    config = model.config
+    width, groups = config.hidden_size // config.num_attention_heads, config.num_key_value_heads
+    repeats = config.num_attention_heads // groups
+    frequency = config.rope_parameters["rope_theta"] ** (-torch.arange(0, width, 2).float() / width)
+    back = model.model.layers[0].self_attn
+    q_bias = torch.randn(groups, width) * std
+    angle = (torch.arange(1, groups + 1)[:, None] * frequency).repeat(1, 2)
+    rotated = torch.cat((-q_bias[:, width // 2 :], q_bias[:, : width // 2]), 1)
+    back.q_proj.bias.copy_(q_bias.repeat_interleave(repeats, 0).flatten())
+    back.k_proj.bias.copy_((q_bias * angle.cos() + rotated * angle.sin()).flatten())
+    back.v_proj.weight.copy_(back.v_proj.weight[:width].repeat(groups, 1))
+    back.o_proj.weight.copy_(back.o_proj.weight[:, :width].repeat(1, groups * repeats))
+    if len(model.model.layers) > 1:
+        match = model.model.layers[1].self_attn
+        match.k_proj.weight.normal_(std=match_std)
+        match.q_proj.weight.copy_(
+            match.k_proj.weight.view(groups, width, -1).repeat_interleave(repeats, 0).flatten(0, 1)
+        )
+
+
+def load(source: str, device: str = "cpu", dtype: str = "float32") -> Policy:
+    """A policy from a folder or hub id; weights from safetensors only.
+
+    Raises ReproError if the checkpoint cannot be found or fetched, or if its tokenizer does not fit its vocabulary.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), use_safetensors=True)
+        tokenizer = load_tokenizer(source)
+    except (OSError, ValueError) as error:
+        raise ReproError(
+            f"policy.checkpoint: {source!r} could not be loaded ({str(error).splitlines()[0]}). Give a folder that holds "
+            "config.json, *.safetensors and a tokenizer, or a hub id while the hub can be reached."
+        ) from error
+    if len(tokenizer) > model.config.vocab_size:
+        raise ReproError(f"policy.checkpoint: the tokenizer of {source!r} has {len(tokenizer)} tokens, its model only "
+                         f"{model.config.vocab_size}; they do not belong together")
+    if tokenizer.eos_token_id is None:
+        raise ReproError(f"policy.checkpoint: the tokenizer of {source!r} names no end token (eos_token)")
+    return Policy(model.to(device), tokenizer)
+
+
+def parameter_count(policy: Policy) -> int:
+    return sum(math.prod(p.shape) for p in policy.parameters.values())

@@ -1,0 +1,76 @@
+"""What a run costs: FLOPs from counted tokens, itemised, beside the 2P/6P rule of thumb.
+
+A multiply-add is two FLOPs. Itemised: the matrices of the blocks for every token that passes through, the scores and
+weighted sums of attention for every (query, visible key) pair, and the head wherever a logit is made. Looking an embedding
+up costs nothing; norms, rotations and activations are left out (about 2 % at these sizes). A backward pass costs
+twice its forward pass. The count follows what this engine does: a prompt passes once for its group, a response's
+last token passes never, and responses without gradient have no backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs per unit of work of one model."""
+
+    per_token: int  # matrices of all blocks
+    per_pair: int  # a query and a visible key, all layers and heads
+    per_logits: int  # one row of the head
+    parameters: int  # as the 2P/6P rule counts them: all, embeddings included
+
+
+def cost(config: Any, parameters: int) -> Cost:
+    """The costs of a Qwen2-like model from its transformers config and its number of parameters."""
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    attention = config.hidden_size * width * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+    feed_forward = 3 * config.hidden_size * config.intermediate_size
+    return Cost(
+        per_token=2 * config.num_hidden_layers * (attention + feed_forward),
+        per_pair=4 * config.num_hidden_layers * config.num_attention_heads * width,
+        per_logits=2 * config.hidden_size * config.vocab_size,
+        parameters=parameters,
+    )
+
+
+def forward_flops(unit: Cost, prompts: Sequence[int], prompt_B: Sequence[int], responses: Sequence[int]) -> int:
+    """One forward pass over groups that share their prompts; lengths in tokens, `prompt_B` as in Rollouts.
+
+    Generating the same tokens one by one over a cache costs the same: every token passes once and sees the same keys.
+    """
+    inputs = [max(m - 1, 0) for m in responses]
+    tokens = sum(prompts) + sum(inputs)
+    pairs = sum(n * (n + 1) // 2 for n in prompts)
+    pairs += sum(m * prompts[p] + m * (m + 1) // 2 for m, p in zip(inputs, prompt_B, strict=True))
+    return unit.per_token * tokens + unit.per_pair * pairs + unit.per_logits * sum(responses)
+
+
+def update_flops(
+    unit: Cost,
+    prompts: Sequence[int],
+    prompt_B: Sequence[int],
+    responses: Sequence[int],
+    trained_B: Sequence[bool],
+) -> dict[str, int]:
+    """Cost of one update's rollouts and training: `flops` itemised, `flops_2p6p` by the rule, and the token counts.
+
+    By the rule, 2P for every prompt and generated token once per response in sampling, and 6P for each again in
+    training, as an engine does that repeats the prompt for each response and trains on everything.
+    """
+    forward = forward_flops(unit, prompts, prompt_B, responses)
+    used = sorted({p for p, trained in zip(prompt_B, trained_B, strict=True) if trained})
+    place = {p: i for i, p in enumerate(used)}
+    kept = [(place[p], m) for p, m, trained in zip(prompt_B, responses, trained_B, strict=True) if trained]
+    backward = 2 * forward_flops(unit, [prompts[p] for p in used], [p for p, _ in kept], [m for _, m in kept])
+    all_tokens = sum(prompts[p] for p in prompt_B) + sum(responses)
+    return {
+        "rollouts": len(responses),
+        "prompt_tokens": sum(prompts),
+        "generated_tokens": sum(responses),
+        "flops": 2 * forward + backward,
+        "flops_2p6p": 8 * unit.parameters * all_tokens,
+    }

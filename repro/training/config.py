@@ -1,0 +1,84 @@
+"""The config of one run: everything its numbers depend on, and nothing else. Its hash is the run's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from repro.algorithms import Recipe
+from repro.environments.arithmetic import ArithmeticConfig
+from repro.policy.model import PolicyConfig
+from repro.policy.warmstart import WarmStartConfig
+
+
+@dataclass(frozen=True)
+class Lagged:
+    """Rollouts of update t come from the weights of max(t - K, 0): lag K in learner updates, drawn from [low, high].
+
+    low = high = 0 is synchronous training. The law is drawn per update from the run's seed. The defaults are the
+    paper's reference point: 16 updates a sync at staleness threshold 0.5, with a generator that keeps the queue full.
+    """
+
+    low: int = 8
+    high: int = 23
+
+
+@dataclass(frozen=True)
+class Asynchronous:
+    """A generator process with weights of its own, a bounded queue, and a sync every `sync_every` updates.
+
+    `staleness_threshold` s is verl's: between two syncs the generator may hold at most (1 + s) * sync_every updates'
+    worth of groups, left-overs of the last period included. s = 0 is synchronous per period.
+    """
+
+    sync_every: int = 16  # train_batch_size 512 / ppo_mini_batch_size 32 (ASymPO section 5)
+    staleness_threshold: float = 0.5  # ASymPO section 5
+    timeout_seconds: float = 300.0  # without a rollout for so long, the generator is declared dead
+
+
+Schedule = Lagged | Asynchronous
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The learner. Defaults are verl's, which the ASymPO paper refers to, but for size and learning rate."""
+
+    updates: int = 200  # about 3 epochs of 512 queries by 8 (ASymPO section 5: 3 epochs)
+    learning_rate: float = 3e-4  # the paper's 2e-6 is for 1.7-4 B pretrained parameters
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    max_new_tokens: int = 64
+    temperature: float = 1.0
+    microbatch_tokens: int = 1 << 16  # trained tokens per forward and backward; changes no number beyond rounding
+    gradient_split_every: int = 10  # updates between measurements of per-sign gradients; 0: never
+    checkpoint_every: int = 25
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Held-out evaluation: a small one along the way, the full one at both ends."""
+
+    every: int = 50  # updates
+    queries: int = 32  # per level, along the way
+    samples: int = 4
+    final_queries: int = 64
+    final_samples: int = 8  # mean@8 and pass@8 (ASymPO section 5)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One cell of a study's grid."""
+
+    study: str
+    arm: str
+    tier: str
+    seed: int
+    recipe: Recipe
+    schedule: Schedule = Lagged()
+    world: ArithmeticConfig = ArithmeticConfig()
+    policy: PolicyConfig = PolicyConfig()
+    warmstart: WarmStartConfig = WarmStartConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    device: str = "cpu"

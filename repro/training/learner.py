@@ -1,0 +1,171 @@
+"""The learner: log-probabilities, the objective's gradient, one optimiser step.
+
+The objective always sees the whole update at once. Its gradient with respect to the log-probabilities is taken first
+(they are a small table); the model's backward pass then runs part by part with that gradient as its seed. So micro-batches
+change no number beyond rounding, whatever statistics of the batch an objective uses, and responses that it gives no
+gradient (groups with all-equal rewards, for most) cost no backward pass.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from repro.algorithms import Recipe
+from repro.algorithms.batch import BehaviourBatch, CurrentPolicyBatch, aggregate
+from repro.algorithms.groups import in_mixed_group
+from repro.policy.logprobs import layout, response_logprobs
+from repro.policy.model import Policy
+from repro.training.config import TrainingConfig
+from repro.training.rollouts import Rollouts
+
+
+class Diverged(FloatingPointError):
+    """A loss or a gradient stopped being finite: the run ends here and is kept as diverged."""
+
+
+@dataclass
+class Part:
+    """Some rows of an update that go through the model together."""
+
+    rows: Tensor
+    logp_BT: Tensor  # with its graph if `graph`
+    entropy_BT: Tensor
+    graph: bool
+
+
+class Learner:
+    """AdamW on a policy, one step per update."""
+
+    def __init__(self, policy: Policy, recipe: Recipe, config: TrainingConfig):
+        self.policy, self.recipe, self.config = policy, recipe, config
+        self.device = next(iter(policy.parameters.values())).device
+        self.optimiser = torch.optim.AdamW(
+            policy.parameters.values(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        )
+
+    def update(self, rollouts: Rollouts, split_gradients: bool = False) -> tuple[dict[str, float], CurrentPolicyBatch]:
+        """One optimiser step on `rollouts`; its metrics, and the batch as a fully informed observer sees it (no gradient).
+
+        `split_gradients` also measures the gradients of positive and negative responses apart (one more backward).
+        Raises Diverged, before anything is changed, if the loss or the gradient is not finite.
+        """
+        started = time.perf_counter()
+        batch, parts = self._score(rollouts)
+        objective = self.recipe.objective
+        leaf_BT = batch.logp_BT.requires_grad_()
+        seen = batch if objective.reads_behaviour else CurrentPolicyBatch(
+            leaf_BT, batch.mask_BT, batch.advantage_B, batch.reward_B, batch.group_B
+        )
+        loss = aggregate(objective.loss_BT(seen), batch.mask_BT, objective.aggregation)
+        (grad_BT,) = torch.autograd.grad(loss, leaf_BT) if loss.requires_grad else (torch.zeros_like(leaf_BT),)
+        if not (math.isfinite(loss.item()) and grad_BT.isfinite().all()):
+            raise Diverged(f"the loss of update {rollouts.update} is {loss.item()}, or its gradient is not finite")
+
+        self.optimiser.zero_grad(set_to_none=False)
+        metrics = {"loss": loss.item()}
+        if split_gradients:
+            positive = (batch.advantage_B > 0)[:, None]
+            self._backward(rollouts, parts, grad_BT * positive, keep=True)
+            gradient_P = self._gradient()
+            self._backward(rollouts, parts, grad_BT * ~positive)
+            gradient_N = self._gradient() - gradient_P
+            norm_P, norm_N = gradient_P.norm().item(), gradient_N.norm().item()
+            cosine = (gradient_P @ gradient_N).item() / (norm_P * norm_N) if norm_P and norm_N else None
+            metrics |= {"grad_norm_pos": norm_P, "grad_norm_neg": norm_N, "grad_cosine": cosine}
+        else:
+            self._backward(rollouts, parts, grad_BT)
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters.values(), self.config.clip_norm).item()
+        if not math.isfinite(norm):
+            raise Diverged(f"the gradient norm of update {rollouts.update} is {norm}")
+        self.optimiser.step()
+
+        trained_B = (grad_BT != 0).any(1)
+        entropy_BT = torch.zeros_like(leaf_BT)
+        for part in parts:
+            entropy_BT[part.rows, : part.entropy_BT.shape[1]] = part.entropy_BT
+        metrics |= {
+            "grad_norm": norm,
+            "entropy": (entropy_BT.sum() / batch.mask_BT.sum().clamp(min=1)).item(),
+            "trained_tokens": int(batch.mask_BT[trained_B].sum()),
+            "trained_B": trained_B.tolist(),
+            "seconds_update": time.perf_counter() - started,
+        }
+        return metrics, BehaviourBatch(**{**vars(batch), "logp_BT": leaf_BT.detach()})
+
+    def _score(self, rollouts: Rollouts) -> tuple[BehaviourBatch, list[Part]]:
+        """Log-probabilities of every response. One part at most keeps its graph: the first whose groups are mixed."""
+        lengths_B = torch.tensor([len(r) for r in rollouts.responses])
+        shape = (len(lengths_B), max(int(lengths_B.max()), 1))
+        mask_BT = (torch.arange(shape[1]) < lengths_B[:, None]).to(self.device)
+        reward_B = torch.tensor(rollouts.reward_B, device=self.device)
+        group_B = torch.tensor(rollouts.group_B, device=self.device)
+        behaviour_BT = torch.zeros(shape)
+        for b, row in enumerate(rollouts.behaviour_logp):
+            behaviour_BT[b, : len(row)] = torch.tensor(row)
+        mixed_B = in_mixed_group(reward_B, group_B).cpu()
+        chunks = [
+            (rows, mixed) for mixed in (True, False) for rows in self._chunks(rollouts, torch.nonzero(mixed_B == mixed)[:, 0])
+        ]
+        parts = []
+        for i, (rows, mixed) in enumerate(chunks):
+            with torch.set_grad_enabled(mixed and i == 0 and sum(m for _, m in chunks) == 1):
+                parts.append(Part(rows, *self._forward(rollouts, rows), torch.is_grad_enabled()))
+        logp_BT = torch.zeros(shape, device=self.device)
+        for part in parts:
+            logp_BT[part.rows, : part.logp_BT.shape[1]] = part.logp_BT.detach()
+        batch = BehaviourBatch(
+            logp_BT=logp_BT,
+            mask_BT=mask_BT,
+            advantage_B=self.recipe.credit.advantage_B(reward_B, group_B),
+            reward_B=reward_B,
+            group_B=group_B,
+            behaviour_logp_BT=behaviour_BT.to(self.device),
+            proximal_logp_BT=logp_BT.clone(),
+        )
+        return batch, parts
+
+    def _chunks(self, rollouts: Rollouts, rows: Tensor) -> Iterator[Tensor]:
+        """Split rows where a prompt ends, so that a chunk holds about `microbatch_tokens` tokens."""
+        chunk, tokens, last = [], 0, None
+        for b in rows.tolist():
+            prompt = rollouts.prompt_B[b]
+            if chunk and tokens >= self.config.microbatch_tokens and prompt != last:
+                yield torch.tensor(chunk)
+                chunk, tokens = [], 0
+            tokens += len(rollouts.responses[b]) + (len(rollouts.prompts[prompt]) if prompt != last else 0)
+            chunk.append(b)
+            last = prompt
+        if chunk:
+            yield torch.tensor(chunk)
+
+    def _forward(self, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
+        used = sorted({rollouts.prompt_B[b] for b in rows.tolist()})
+        place = {prompt: i for i, prompt in enumerate(used)}
+        lay = layout(
+            [rollouts.prompts[p] for p in used],
+            [rollouts.responses[b] for b in rows.tolist()],
+            [place[rollouts.prompt_B[b]] for b in rows.tolist()],
+            self.device,
+        )
+        return response_logprobs(self.policy.decoder(), lay, self.config.temperature)
+
+    def _backward(self, rollouts: Rollouts, parts: list[Part], grad_BT: Tensor, keep: bool = False) -> None:
+        """Accumulate the parameters' gradient; a part without a graph that needs one goes forward again."""
+        for part in parts:
+            seed_BT = grad_BT[part.rows, : part.logp_BT.shape[1]]
+            if not seed_BT.any():
+                continue
+            logp_BT = part.logp_BT if part.graph else self._forward(rollouts, part.rows)[0]
+            logp_BT.backward(seed_BT, retain_graph=keep and part.graph)
+
+    def _gradient(self) -> Tensor:
+        """The whole gradient as one vector (a copy)."""
+        return torch.cat([
+            (torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.policy.parameters.values()
+        ])

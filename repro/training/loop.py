@@ -1,0 +1,160 @@
+"""The loop. Everything that makes one algorithm differ from another is in the five choices of its recipe."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.environments import arithmetic
+from repro.errors import ReproError
+from repro.policy.model import Policy, parameter_count
+from repro.policy.warmstart import WarmStartKey, warm_start
+from repro.study.runs import Run, data_folder, open_run
+from repro.training import accounting
+from repro.training.checkpoint import load_checkpoint, save_checkpoint
+from repro.training.config import Asynchronous, RunConfig
+from repro.training.diagnostics import measure
+from repro.training.evaluation import evaluate
+from repro.training.learner import Diverged, Learner
+from repro.training.rollouts import Rollouts, play
+from repro.training.schedule import LaggedSource
+
+
+def train(config: RunConfig, folder: Path, progress: Callable[[dict], None] | None = None) -> dict[str, Any]:
+    """Run or resume one run in `folder` and return its result; a finished run is returned as it is.
+
+    Progress is called with {"update", "updates"} after each update. A NaN loss ends the run as "diverged", kept. Raises
+    ReproError for a device that is not there, a locked or damaged folder, or a checkpoint that cannot be loaded.
+    """
+    check_device(config.device)
+    torch.set_num_threads(config.training.threads)
+    with open_run(config, folder, device_name(config.device)) as run:
+        return run.finished or _train(config, run, progress or (lambda _: None))
+
+
+def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dict[str, Any]:
+    started = time.perf_counter()
+    training, recipe = config.training, config.recipe
+    key = WarmStartKey(config.world, config.policy, config.warmstart, config.seed)
+    policy = warm_start(key, data_folder() / "cache", config.device, progress)
+    learner = Learner(policy, recipe, training)
+    state = load_checkpoint(run.folder, learner) or {"update": 0, "log": None, "source": None, "seconds": 0.0}
+    run.log.rewind(state["log"])
+    heldout = arithmetic.heldout(config.world)
+    unit = accounting.cost(policy.model.config, parameter_count(policy))
+    status, update = "finished", state["update"]
+
+    def evaluation(update: int, queries: int, samples: int) -> None:
+        for record in evaluate(policy, heldout, config, queries, samples, update):
+            run.log.append(record)
+
+    if update == 0:
+        evaluation(0, config.evaluation.queries, config.evaluation.samples)
+    with rollout_source(config, policy, state["source"]) as source:
+        for update in range(state["update"], training.updates):
+            rollouts, waiting = source.next(update)
+            split = training.gradient_split_every and (update + 1) % training.gradient_split_every == 0
+            try:
+                metrics, batch = learner.update(rollouts, bool(split))
+            except Diverged as error:
+                run.log.append({"kind": "diverged", "update": update + 1, "reason": str(error)})
+                status = "diverged"
+                break
+            source.updated(update)
+            run.log.append(record(rollouts, metrics | waiting | measure(batch, recipe), unit))
+            done = update + 1
+            if config.evaluation.every and done % config.evaluation.every == 0 and done < training.updates:
+                evaluation(done, config.evaluation.queries, config.evaluation.samples)
+            if training.checkpoint_every and done % training.checkpoint_every == 0 and done < training.updates:
+                seconds = state["seconds"] + time.perf_counter() - started
+                save_checkpoint(run.folder, learner, {
+                    "update": done, "log": run.log.mark(), "source": source.state(), "seconds": seconds,
+                })
+            progress({"update": done, "updates": training.updates})
+    if status == "finished":
+        evaluation(training.updates, config.evaluation.final_queries, config.evaluation.final_samples)
+        update = training.updates
+    result = run.finish({
+        "status": status,
+        "updates": update,
+        "parameters": unit.parameters,
+        "seconds": state["seconds"] + time.perf_counter() - started,
+    })
+    (run.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return result
+
+
+@contextlib.contextmanager
+def rollout_source(config: RunConfig, policy: Policy, state: dict | None) -> Iterator[Any]:
+    """The source that the config's schedule names; its processes end with the block."""
+    if isinstance(config.schedule, Asynchronous):
+        from repro.training.asynchronous import AsynchronousSource
+
+        source = AsynchronousSource(config, policy, state)
+    else:
+        source = LaggedSource(config.schedule, config.seed, config.training.updates, sampler(config, policy), state)
+    with source:
+        yield source
+
+
+def sampler(config: RunConfig, policy: Policy) -> Callable[[int, int], Rollouts]:
+    """`sample(update, version)`: allocation picks queries, guidance dresses them, exploration grows the rollouts."""
+    queries = arithmetic.train_list(config.world, config.seed)
+    recipe = config.recipe
+
+    @torch.no_grad()
+    def sample(update: int, version: int) -> Rollouts:
+        dec = policy.decoder()
+
+        def group_play(allotment: list[tuple[int, int]]) -> Rollouts:
+            return play(dec, policy, queries, allotment, recipe.guidance.prompt, update=update, version=version,
+                        seed=config.seed, max_new_tokens=config.training.max_new_tokens,
+                        temperature=config.training.temperature)
+
+        allotment = recipe.allocation.allot(update, len(queries), config.seed)
+        (rollouts,) = recipe.exploration.explore(group_play, allotment)
+        return rollouts
+
+    return sample
+
+
+def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
+    """The log line of an update."""
+    flops = accounting.update_flops(
+        unit,
+        [len(p) for p in rollouts.prompts],
+        rollouts.prompt_B,
+        [len(r) for r in rollouts.responses],
+        metrics.pop("trained_B"),
+    )
+    lag = rollouts.update - rollouts.version
+    return {
+        "kind": "update",
+        "update": rollouts.update + 1,
+        "lag": lag,
+        "mismatch_kl": rollouts.mismatch_kl,
+        "finished": sum(rollouts.finished_B) / len(rollouts.finished_B),
+        "seconds_generate": rollouts.seconds,
+        **flops,
+        **metrics,
+    }
+
+
+def check_device(device: str) -> None:
+    """ReproError if `device` cannot be used here."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ReproError(f"device={device}: this machine has no usable CUDA GPU. Set device=cpu, or install a CUDA build "
+                         "of torch and a driver (`repro doctor` shows what is there).")
+    try:
+        torch.empty(0, device=device)
+    except RuntimeError as error:
+        raise ReproError(f"device={device!r}: torch cannot use it ({str(error).splitlines()[0]})") from error
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

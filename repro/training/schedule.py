@@ -1,0 +1,66 @@
+"""Where an update's rollouts come from: the same loop trains synchronously, with a fixed lag, or asynchronously.
+
+A source is a context manager with
+
+- `next(update)`: the rollouts that update consumes (numbered from 0), and measurements of the waiting;
+- `updated(update)`: told after each update, so that it can take the new weights;
+- `state()`: JSON-able data from which a resumed source goes on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from repro.training.config import Lagged
+from repro.training.rollouts import Rollouts
+
+
+def version_for(schedule: Lagged, seed: int, update: int) -> int:
+    """The weights (in learner updates) that sample for `update`: max(update - K, 0), K drawn from the run's seed."""
+    lag = random.Random(f"lag:{seed}:{update}").randint(schedule.low, schedule.high)
+    return max(update - lag, 0)
+
+
+class LaggedSource:
+    """Rollouts with a lag of exactly K updates, in one process and bit for bit repeatable.
+
+    Keeping rollouts is cheaper than keeping weights: as soon as version v exists, everything is sampled that later updates
+    will consume from v. That is what a ring of weight snapshots would sample later, token for token, for no
+    snapshot at all, and each batch is checked against the trainer while its weights are at hand.
+    """
+
+    def __init__(
+        self,
+        schedule: Lagged,
+        seed: int,
+        updates: int,
+        sample: Callable[[int, int], Rollouts],
+        state: dict[str, Any] | None = None,
+    ):
+        """`sample(update, version)` draws the rollouts of an update under the weights as they are now."""
+        self.schedule, self.seed, self.updates, self.sample = schedule, seed, updates, sample
+        self.waiting = {entry["update"]: Rollouts(**entry) for entry in (state or {"waiting": []})["waiting"]}
+        if state is None:
+            self._draw(0)
+
+    def __enter__(self) -> LaggedSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def next(self, update: int) -> tuple[Rollouts, dict[str, float]]:
+        return self.waiting.pop(update), {"queue_depth": len(self.waiting)}
+
+    def updated(self, update: int) -> None:
+        self._draw(update + 1)
+
+    def state(self) -> dict[str, Any]:
+        return {"waiting": [rollouts.to_json() for rollouts in self.waiting.values()]}
+
+    def _draw(self, version: int) -> None:
+        for update in range(version, min(version + self.schedule.high + 1, self.updates)):
+            if update not in self.waiting and version_for(self.schedule, self.seed, update) == version:
+                self.waiting[update] = self.sample(update, version)
