@@ -1,0 +1,16 @@
+"""The studies that exist."""
+
+from __future__ import annotations
+
+from repro.errors import ReproError
+from repro.study.asympo_async import ASYMPO_ASYNC
+from repro.study.definition import Study
+
+STUDIES: dict[str, Study] = {study.name: study for study in (ASYMPO_ASYNC,)}
+
+
+def study_named(name: str) -> Study:
+    """The study of that name; ReproError, naming those that exist, if there is none."""
+    if name not in STUDIES:
+        raise ReproError(f"there is no study {name!r}; there are: {', '.join(STUDIES)}")
+    return STUDIES[name]
