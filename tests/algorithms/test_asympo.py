@@ -90,6 +90,12 @@ def test_token_aggregation_by_hand():
     assert total(Naive(aggregation="token"), batch).item() == pytest.approx(-1 / 9)
 
 
+def test_spo_coefficient_of_no_advantage_is_one():
+    # Eq. 17: alpha only for A < 0.
+    batch = replace(by_hand(), advantage_B=torch.tensor([0.5, 0.0, -0.5]).double())
+    assert SPO(alpha=0.25).coefficients(batch).tolist() == [1.0, 1.0, 0.25]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_spo_ends_are_bit_for_bit(seed):
     batch = random_batch(seed)

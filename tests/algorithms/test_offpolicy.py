@@ -130,12 +130,12 @@ def test_gspo_gradient_is_that_of_the_sequence_ratio(seed):
 
 
 def test_largest_within_by_hand():
-    # Ascending 0.01, 0.02, 0.09, 0.2: means 0.01, 0.015, 0.04, 0.08. At most 0.04: three, the bound included.
-    moments = torch.tensor([0.2, 0.01, 0.09, 0.02], dtype=torch.float64)
-    assert largest_within(moments, 0.0400001).tolist() == [False, True, True, True]
-    assert largest_within(moments, 0.02).tolist() == [False, True, False, True]
-    assert largest_within(moments, 0.001).tolist() == [False] * 4
-    assert largest_within(moments, 1.0).tolist() == [True] * 4
+    # Ascending 1, 2, 9, 20: means 1, 1.5, 4, 8. At most 4: three of them, the bound included.
+    moments = torch.tensor([20.0, 1.0, 9.0, 2.0])
+    assert largest_within(moments, 4.0).tolist() == [False, True, True, True]
+    assert largest_within(moments, 2.0).tolist() == [False, True, False, True]
+    assert largest_within(moments, 0.5).tolist() == [False] * 4
+    assert largest_within(moments, 8.0).tolist() == [True] * 4
     assert largest_within(moments[:0], 1.0).tolist() == []
 
 

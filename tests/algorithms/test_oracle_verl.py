@@ -22,7 +22,7 @@ AGGREGATIONS = {"token": "token-mean", "response": "seq-mean-token-mean"}
 
 
 def filled(seed):
-    """A random batch without the response of no tokens: verl's response mean leaves it out, ours counts it."""
+    """A random batch without an empty response: verl's response mean leaves it out, ours counts it."""
     batch = random_batch(seed, drift=0.8)
     mask_BT = batch.mask_BT.clone()
     mask_BT[~mask_BT.any(1), 0] = True
@@ -52,7 +52,7 @@ def rewards(batch):
 
 
 def compared(batch):
-    """Responses with a peer: to a group of one verl leaves the raw reward, which is no group-relative credit."""
+    """Responses with a peer: to a group of one verl leaves the raw reward, which is relative to nothing."""
     return torch.tensor([(batch.group_B == g).sum() > 1 for g in batch.group_B])
 
 
@@ -121,7 +121,7 @@ def test_gspo_and_cispo(seed, aggregation):
 @pytest.mark.parametrize("level", ["token", "sequence"])
 @pytest.mark.parametrize("kind", ["tis", "mis"])
 def test_rollout_correction(seed, level, kind):
-    """verl weighs the clipped surrogate against pi_prox by a bounded pi_prox / pi_b: truncated, or "lower_upper"."""
+    """verl weighs the surrogate around pi_prox by a bounded pi_prox / pi_b: truncated, or "lower_upper"."""
     batch = filled(seed)
     weight_BT, _ = rollout_corr_helper.compute_rollout_correction_weights(
         batch.proximal_logp_BT - batch.behaviour_logp_BT,
