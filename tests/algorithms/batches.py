@@ -1,5 +1,7 @@
 """Batches for the tests of this folder: written out by hand, or random and ragged."""
 
+from dataclasses import fields, replace
+
 import torch
 
 from repro.algorithms.batch import BehaviourBatch, CurrentPolicyBatch
@@ -52,6 +54,14 @@ def random_batch(seed: int, padding: float = 0.0, drift: float = 0.4) -> Behavio
     near = [behaviour_BT + drift * torch.randn(B, T, generator=g, dtype=torch.float64) for _ in range(2)]
     logp_BT, proximal_BT = (n.clamp(max=-0.01).masked_fill(~mask_BT, padding) for n in near)
     advantage_B = GroupCredit().advantage_B(reward_B, group_B)
-    return BehaviourBatch(
-        logp_BT.requires_grad_(), mask_BT, advantage_B, reward_B, group_B, behaviour_BT, proximal_BT
-    )
+    return BehaviourBatch(logp_BT.requires_grad_(), mask_BT, advantage_B, reward_B, group_B, behaviour_BT, proximal_BT)
+
+
+def view(objective, batch):
+    """The batch as the learner hands it over: behaviour fields only for objectives that declare them."""
+    return batch if objective.reads_behaviour else behaviour_free(batch)
+
+
+def select(batch, index_B):
+    """The responses at these positions, in this order; leaves without gradient."""
+    return replace(batch, **{f.name: getattr(batch, f.name).detach()[index_B] for f in fields(batch)})

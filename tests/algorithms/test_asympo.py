@@ -171,9 +171,7 @@ def test_clipped_tokens_count_but_carry_no_gradient(seed, objective):
     assert (slope_BT[beyond_BT] == 0).all()
     assert (slope_BT[~beyond_BT & signal_BT] != 0).all()
     # Their clipped value stays in the mean: moving a clipped token further changes nothing, ...
-    further = replace(
-        batch, logp_BT=torch.where(beyond_BT & (batch.advantage_B < 0)[:, None], -40.0, batch.logp_BT)
-    )
+    further = replace(batch, logp_BT=torch.where(beyond_BT & (batch.advantage_B < 0)[:, None], -40.0, batch.logp_BT))
     torch.testing.assert_close(clipped.loss_BT(further), clipped.loss_BT(batch))
     # ... and S is over all m tokens.
     if objective is ASymPO:

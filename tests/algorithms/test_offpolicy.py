@@ -166,9 +166,7 @@ def test_m2po_unknown_reading_is_refused():
 def test_topr_by_hand():
     # Positives weigh 1 whatever w. Negatives: w_seq = 0.5 * 0.5 = 0.25; and 4 * 0.5 = 2, clipped to 1.
     batch = batch_of([[9.0], [0.5, 0.5], [4.0, 0.5]], [1.0, -0.5, -0.5])
-    torch.testing.assert_close(
-        slope(TOPR(), batch), torch.tensor([[-1.0, 0.0], [0.125, 0.125], [0.5, 0.5]]).double()
-    )
+    torch.testing.assert_close(slope(TOPR(), batch), torch.tensor([[-1.0, 0.0], [0.125, 0.125], [0.5, 0.5]]).double())
     nll = [[3 - LOG(9)], [3 - LOG(0.5)] * 2, [3 - LOG(4), 3 - LOG(0.5)]]
     expected = [[nll[0][0]], [-0.125 * x for x in nll[1]], [-0.5 * x for x in nll[2]]]
     check(TOPR(), batch, expected)
@@ -184,9 +182,7 @@ def test_opmd_by_hand():
     check(OPMD(), batch, [[3 - 0.2 + 0.09, 3 - 0.4 + 0.09], [-(3 + 0.3) + 0.045]])
     # Slope of the sum over tokens, -A + tau log w_seq: -1 + 0.6 on both tokens; 1 - 0.3.
     torch.testing.assert_close(slope(OPMD(), batch), torch.tensor([[-0.4, -0.4], [0.7, 0.0]]).double())
-    torch.testing.assert_close(
-        slope(OPMD(tau=0.5), batch), torch.tensor([[-0.7, -0.7], [0.85, 0.0]]).double()
-    )
+    torch.testing.assert_close(slope(OPMD(tau=0.5), batch), torch.tensor([[-0.7, -0.7], [0.85, 0.0]]).double())
     no_penalty = OPMD(tau=0.0).loss_BT(batch)
     assert torch.equal(no_penalty, weighted_nll(batch.advantage_B, batch))
 

@@ -41,20 +41,14 @@ class GivenLogp(GRPOTrainer):
 def build(tmp_path_factory):
     words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<pad>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="<eos>"
-    )
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
     shape = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     shape |= dict(num_key_value_heads=1, vocab_size=len(WORDS), max_position_embeddings=32, pad_token_id=0)
 
     def build(trainer, reward=lambda completions, **_: [0.0] * len(completions), **settings):
         torch.manual_seed(0)
-        model = transformers.Qwen2ForCausalLM(
-            transformers.Qwen2Config(**shape, eos_token_id=1, bos_token_id=None)
-        )
-        defaults = dict(
-            use_cpu=True, bf16=False, report_to=[], disable_tqdm=True, save_strategy="no", max_steps=1
-        )
+        model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**shape, eos_token_id=1, bos_token_id=None))
+        defaults = dict(use_cpu=True, bf16=False, report_to=[], disable_tqdm=True, save_strategy="no", max_steps=1)
         defaults |= dict(per_device_train_batch_size=8, num_generations=4, max_completion_length=6)
         defaults |= dict(gradient_checkpointing=False, output_dir=str(tmp_path_factory.mktemp("trl")))
         return trainer(

@@ -72,9 +72,7 @@ def test_grpo_advantages(seed, scale):
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_gpg(seed, aggregation):
     batch = filled(seed)
-    theirs, _ = core_algos.compute_gpg_outcome_advantage(
-        rewards(batch), batch.mask_BT.double(), batch.group_B.numpy()
-    )
+    theirs, _ = core_algos.compute_gpg_outcome_advantage(rewards(batch), batch.mask_BT.double(), batch.group_B.numpy())
     ours = GPG().alpha(batch) * batch.advantage_B
     keep = compared(batch)
     torch.testing.assert_close((ours[:, None] * batch.mask_BT)[keep], theirs[keep], rtol=1e-5, atol=1e-6)

@@ -55,9 +55,5 @@ def test_all_are_the_naive_loss_up_to_scale_or_baseline(seed):
     naive = aggregate(Naive().loss_BT(batch), batch.mask_BT, "response").item()
     gpg = aggregate(GPG().loss_BT(batch), batch.mask_BT, "response").item()
     assert gpg == pytest.approx(GPG().alpha(batch).item() * naive)
-    assert aggregate(AsymRE(delta_v=0.0).loss_BT(batch), batch.mask_BT, "response").item() == pytest.approx(
-        naive
-    )
-    assert aggregate(OPMDSimple().loss_BT(batch), batch.mask_BT, "response").item() == pytest.approx(
-        naive / 2
-    )
+    assert aggregate(AsymRE(delta_v=0.0).loss_BT(batch), batch.mask_BT, "response").item() == pytest.approx(naive)
+    assert aggregate(OPMDSimple().loss_BT(batch), batch.mask_BT, "response").item() == pytest.approx(naive / 2)
