@@ -1,6 +1,7 @@
 """A tiny resumable "training" loop for the tests of the study machinery: real files and locks, no policy.
 
-Its state is one number of a chaotic map, so that any lost, doubled or reordered update changes every later
+FAKE_PAUSE, seconds per update, is read from the environment, so that a slow run can be resumed fast. Its
+state is one number of a chaotic map, so that any lost, doubled or reordered update changes every later
 metric.
 """
 
@@ -22,7 +23,6 @@ class FakeConfig:
     study: str = "fake"
     tier: str = "smoke"
     updates: int = 30
-    pause: float = 0.0  # seconds per update
     fault: str = ""  # half-way: "raise", "kill", "raise once" or "kill once"
 
 
@@ -36,18 +36,22 @@ def train(config: FakeConfig, folder: Path, progress=None) -> dict:
         update, x = (state["update"], state["x"]) if state else (0, 0.1 + 0.05 * config.seed)
         with open(folder / "attempts.txt", "a") as attempts:
             attempts.write(f"{os.getpid()} from {update} threads {os.environ.get('OMP_NUM_THREADS')}\n")
-        while update < config.updates:
-            update, x = update + 1, 3.9 * x * (1 - x)
-            loss = math.nan if update == 7 else -x
-            run.log.append({"kind": "update", "update": update, "reward": x, "loss": loss})
-            if update == config.updates // 2:
-                _fault(config, folder)
-            if update % 4 == 0:
-                state = {"update": update, "x": x, "log": run.log.mark()}
-                runs.atomic_write(checkpoint, json.dumps(state))
-            if progress:
-                progress({"update": update, "updates": config.updates})
-            time.sleep(config.pause)
+        try:
+            while update < config.updates:
+                update, x = update + 1, 3.9 * x * (1 - x)
+                loss = math.nan if update == 7 else -x
+                run.log.append({"kind": "update", "update": update, "reward": x, "loss": loss})
+                if update == config.updates // 2:
+                    _fault(config, folder)
+                if update % 4 == 0:
+                    state = {"update": update, "x": x, "log": run.log.mark()}
+                    runs.atomic_write(checkpoint, json.dumps(state))
+                if progress and update == config.updates:  # silent until then, as a long update would be
+                    progress({"update": update, "updates": config.updates})
+                time.sleep(float(os.environ.get("FAKE_PAUSE", "0")))
+        except KeyboardInterrupt:
+            (folder / "interrupted.txt").touch()
+            raise
         return run.finish({"status": "finished", "updates": update, "last": x})
 
 

@@ -196,13 +196,10 @@ def test_a_resume_by_other_code_is_noted(folder, monkeypatch):
 
 
 def test_a_run_killed_mid_way_resumes_to_the_same_bytes(folder, undisturbed):
-    code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); import fake_train; from pathlib import Path\n"
-        "slow = lambda state: time.sleep(0.02)\n"
-        "fake_train.train(fake_train.FakeConfig(), Path(sys.argv[2]), progress=slow)"
-    )
-    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(folder)]
-    with subprocess.Popen(command, cwd=runs.REPOSITORY) as process:
+    code = "import sys, fake_train, pathlib; fake_train.train(fake_train.FakeConfig(), pathlib.Path(sys.argv[1]))"
+    path = os.pathsep.join([str(runs.REPOSITORY), str(Path(__file__).parent)])
+    environment = {**os.environ, "PYTHONPATH": path, "FAKE_PAUSE": "0.02"}
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], env=environment) as process:
         while not (folder / "checkpoint.json").exists():
             assert process.poll() is None
             time.sleep(0.005)
