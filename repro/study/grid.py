@@ -59,9 +59,7 @@ class GridReport:
 
     def summary(self) -> str:
         """A line of counts, then one per failure."""
-        counts = (
-            f"{len(self.finished)} runs done in {self.seconds:.0f} s, {len(self.skipped)} were done already"
-        )
+        counts = f"{len(self.finished)} runs done in {self.seconds:.0f} s, {len(self.skipped)} were done already"
         lines = [f"{counts}, {len(self.failed)} failed"]
         lines += [f"  {_label(f.config)}: {f.message}" for f in self.failed]
         return "\n".join(lines)
@@ -75,13 +73,12 @@ def run_grid(
     threads: int = 1,
     quiet: bool = False,
 ) -> GridReport:
-    """Train every cell (a RunConfig) that is not finished under `root`, `jobs` at a time, `threads` threads
-    each.
+    """Train every cell (a RunConfig) that is not finished under `root`, with `jobs` workers of `threads` threads.
 
-    `train` names, as "module:function", what a worker calls: `train(config, folder, progress=callable)`,
-    where `progress({"update": t, "updates": total})` feeds the display on stderr. Failures are reported and
-    stop nothing. On Ctrl-C the workers end, KeyboardInterrupt is raised, and the same call continues where
-    they were.
+    `train` names, as "module:function", what a worker calls: `train(config, folder, progress=callable)`.
+    `progress({"update": t, "updates": total})`, or `progress({"phase": words, "step": n})` before the first
+    update, feeds the display on stderr. Failures are reported and stop nothing. On Ctrl-C the workers end,
+    KeyboardInterrupt is raised, and the same call continues where they were.
     """
     if jobs < 1:
         raise ReproError(f"jobs={jobs}: give at least one worker")
@@ -235,6 +232,7 @@ def _start_worker(train: str, threads: int) -> _Worker:
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # there is one display, and it is the grid's
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -258,18 +256,15 @@ def _work(pipe: multiprocessing.connection.Connection, train: str) -> None:
             pipe.send(_attempt(config, folder, train, pipe))
 
 
-def _attempt(
-    config: Any, folder: Path, train: str, pipe: multiprocessing.connection.Connection
-) -> tuple[str, Any]:
+def _attempt(config: Any, folder: Path, train: str, pipe: multiprocessing.connection.Connection) -> tuple[str, Any]:
     last = 0.0
 
     def progress(state: dict) -> None:
         nonlocal last
         if time.monotonic() - last >= REPORT_SECONDS:
             last = time.monotonic()
-            share = state["update"] / max(state["updates"], 1)
             try:
-                pipe.send(("progress", (share, f"{state['update']}/{state['updates']}")))
+                pipe.send(("progress", _described(state)))
             except BrokenPipeError:
                 raise KeyboardInterrupt from None  # the grid is gone: leave as if it had said so
 
@@ -287,6 +282,13 @@ def _attempt(
     except Exception as error:
         kept = _keep_traceback(folder)
         return "failed", f"{type(error).__name__}: {error}" + (f" (traceback in {kept})" if kept else "")
+
+
+def _described(state: dict) -> tuple[float, str]:
+    """Share of the updates done, and words for it; what comes before the first update has a phase and a step."""
+    if "updates" not in state:
+        return 0.0, f"{state['phase']} {state['step']}"
+    return state["update"] / max(state["updates"], 1), f"{state['update']}/{state['updates']}"
 
 
 def _keep_traceback(folder: Path) -> Path | None:

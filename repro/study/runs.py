@@ -263,9 +263,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunBusy(
-                f"{folder} is being run by another process; wait until it ends, or stop it"
-            ) from None
+            raise RunBusy(f"{folder} is being run by another process; wait until it ends, or stop it") from None
         yield
 
 
@@ -273,9 +271,7 @@ def _record_config(folder: Path, config: Any, device: str) -> None:
     """Write config.json; on a resume by other code or another machine, note that beside the first."""
     path, here = folder / "config.json", {**provenance(), "device": device}
     if not path.exists():
-        atomic_write(
-            path, _dump({"config": to_dict(config), "hash": config_hash(config), **here}, indent=1) + "\n"
-        )
+        atomic_write(path, _dump({"config": to_dict(config), "hash": config_hash(config), **here}, indent=1) + "\n")
         return
     stored = _read_json(path)
     known = [{key: stored.get(key) for key in here}, *stored.get("resumed", [])]
@@ -324,9 +320,7 @@ def _checksum(content: dict) -> str:
 
 
 def _without_nonfinite(record: dict) -> dict:
-    odd = {
-        key: value for key, value in record.items() if isinstance(value, float) and not math.isfinite(value)
-    }
+    odd = {key: value for key, value in record.items() if isinstance(value, float) and not math.isfinite(value)}
     if not odd:
         return record
     return {**record, **dict.fromkeys(odd), "nonfinite": {key: repr(value) for key, value in odd.items()}}

@@ -86,9 +86,7 @@ def build(study: Any, tier: str, root: Path | None = None, fraction: float = 0.5
         raise ReproError(f"there is no finished run in {where}. {_remedy(folder, study.name, tier)}")
     for arm, group in new.runs.groupby("arm", sort=False):
         known = arm in study.arms
-        old = [
-            row.seed for row in group.itertuples() if not known or row.run_id != _identity(study, row, tier)
-        ]
+        old = [row.seed for row in group.itertuples() if not known or row.run_id != _identity(study, row, tier)]
         remarks += [f"{arm}: seeds {_listed(old)} are of an older definition, and kept"] if old else []
     _write(new, list(study.arms), folder)
     return remarks
@@ -105,15 +103,13 @@ def of_folders(
             raise ReproError(f"{folder} is not finished; run it to its end first")
         config, metrics = stored["config"], runs.read_metrics(folder)
         key = {"arm": config["arm"], "seed": config["seed"]}
-        updates = [_numbers(record) for record in metrics if record["kind"] == "update"]
+        updates = _updates(metrics)
         tests = [record for record in metrics if record["kind"] == "eval"]
         arm = (arms or {}).get(config["arm"])
         row = {"study": config["study"], "tier": config["tier"], **key}
         row |= {name: getattr(arm, name, None) for name in ("algorithm", "condition", "core")}
         row |= {"run_id": stored["hash"], "status": result["status"], "updates": result["updates"]}
-        row |= (
-            _learning(updates, result, fraction, **rule) | _evaluation(tests) | _cost(updates, tests, result)
-        )
+        row |= _learning(metrics, fraction, **rule) | _evaluation(tests) | _cost(updates, tests, result)
         rows.append(row | _origin(stored))
         curves += [key | record for record in updates]
         evals += [key | test for test in tests]
@@ -156,14 +152,14 @@ def _present_runs(study: Any, tier: str, root: Path) -> tuple[list[Path], list[s
     return folders, remarks
 
 
-def _learning(updates: list[dict], result: dict, fraction: float, **rule: int) -> dict:
+def _learning(metrics: list[dict], fraction: float, **rule: int) -> dict:
     """How the training reward went, and whether it collapsed (see `statistics.collapse_update`)."""
+    updates = _updates(metrics)
     scored = [u for u in updates if math.isfinite(u.get("reward", math.nan))]
     reward = np.array([u["reward"] for u in scored])
-    # A non-finite loss is a collapse whatever the reward was.
+    # A non-finite loss is a collapse whatever the reward was; an update it prevented is logged as "diverged".
     falls = [u["update"] for u in updates if not math.isfinite(u.get("loss", 0.0))][:1]
-    if result["status"] == "diverged" and not falls:
-        falls = [result["updates"]]
+    falls += [record["update"] for record in metrics if record["kind"] == "diverged"]
     if len(reward):
         index = collapse_update(reward, fraction, **rule)
         falls += [] if index is None else [scored[index]["update"]]
@@ -237,9 +233,7 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReproError(
-            f"cannot make {folder}: {error.strerror}. Set REPRO_DATA to another folder"
-        ) from error
+        raise ReproError(f"cannot make {folder}: {error.strerror}. Set REPRO_DATA to another folder") from error
     for name, order in (("runs", ["seed"]), ("curves", ["seed", "update"]), ("evals", ["seed", "update"])):
         frame = getattr(tables, name)
         place = frame["arm"].map(lambda arm: rank.get(arm, len(rank)))
@@ -257,9 +251,7 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
         )
         runs.atomic_write(folder / f"{name}.parquet", buffer.getvalue())
         sums.append(f"{hashlib.sha256(buffer.getvalue()).hexdigest()}  {name}.parquet\n")
-    runs.atomic_write(
-        folder / "SHA256SUMS", "".join(sums)
-    )  # as of sha256sum: `sha256sum -c SHA256SUMS` checks it
+    runs.atomic_write(folder / "SHA256SUMS", "".join(sums))  # as of sha256sum: `sha256sum -c SHA256SUMS` checks it
 
 
 def _typed(runs: pd.DataFrame, curves: pd.DataFrame, evals: pd.DataFrame) -> Tables:
@@ -285,9 +277,10 @@ def _listed(seeds: Iterable[int]) -> str:
     return ", ".join(str(seed) for seed in sorted(seeds))
 
 
-def _numbers(record: dict) -> dict:
-    """The numeric entries of a line of metrics; null and absent are the same."""
-    return {name: value for name, value in record.items() if isinstance(value, int | float)}
+def _updates(metrics: list[dict]) -> list[dict]:
+    """The numeric entries of every update; null and absent are the same."""
+    rows = [record for record in metrics if record["kind"] == "update"]
+    return [{name: value for name, value in row.items() if isinstance(value, int | float)} for row in rows]
 
 
 def _sum(records: list[dict], name: str) -> float | None:

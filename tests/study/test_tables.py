@@ -57,11 +57,11 @@ def record(config, root, rewards, losses=None, status="finished", ends=(0.125, 0
             run.log.append(row | cost | {"note": "not a number", "mixed": None})
         run.log.append(evaluation(20, "easy", 0.75, samples=4))
         run.log.append(evaluation(20, "hard", 0.75, samples=4))
-        run.log.append(
-            evaluation(len(rewards), "easy", 1.0, samples=4)
-        )  # the small one gives way to the full one
+        run.log.append(evaluation(len(rewards), "easy", 1.0, samples=4))  # the small one gives way to the full one
         run.log.append(evaluation(len(rewards), "easy", ends[1]))
         run.log.append(evaluation(len(rewards), "hard", 0.25))
+        if status == "diverged":
+            run.log.append({"kind": "diverged", "update": len(rewards) + 1, "reason": "the loss is inf"})
         if finish:
             run.finish({"status": status, "updates": len(rewards)})
 
@@ -152,17 +152,15 @@ def test_collapse_by_reward_and_by_a_nonfinite_loss(tmp_path):
         RISE[:-1] + [math.nan],
         losses=[0.0] * 59 + [math.inf],
     )
-    record(
-        STUDY.config("naive@lag16", 3, "smoke"), tmp_path, RISE[:25], status="diverged"
-    )  # stopped before its loss
+    record(STUDY.config("naive@lag16", 3, "smoke"), tmp_path, RISE[:25], status="diverged")
     rows = build(tmp_path)[0].runs
     assert rows["collapsed"].tolist() == [True, True, True, True]
-    assert rows["collapse_update"].tolist() == [16, 12, 60, 25]
+    assert rows["collapse_update"].tolist() == [16, 12, 60, 26]
     assert rows["status"].tolist() == ["finished", "diverged", "finished", "diverged"]
     assert rows["reward_last"].tolist() == pytest.approx([0.0, 0.0, 0.8, (15 * 0.2 + 5 * 0.4) / 20])
     tables.build(STUDY, "smoke", tmp_path, fraction=0.25)
     # Below 0.2 with the eighth zero: 0.8 x 2 / 10 = 0.16.
-    assert tables.load("fake", "smoke", tmp_path).runs["collapse_update"].tolist() == [18, 12, 60, 25]
+    assert tables.load("fake", "smoke", tmp_path).runs["collapse_update"].tolist() == [18, 12, 60, 26]
 
 
 def test_a_rebuild_gives_the_same_bytes(tmp_path):
@@ -227,9 +225,7 @@ def test_unfinished_and_other_runs_are_left_out_and_said(tmp_path):
 
 
 def test_missing_tables_name_the_file_and_the_command(tmp_path):
-    with pytest.raises(
-        ReproError, match="runs.parquet is missing. Make it with: make reproduce TIER=small ONLY=fake"
-    ):
+    with pytest.raises(ReproError, match="runs.parquet is missing. Make it with: make reproduce TIER=small ONLY=fake"):
         tables.load("fake", "small", tmp_path)
     with pytest.raises(ReproError, match="no finished run in .*make reproduce TIER=smoke ONLY=fake"):
         tables.build(STUDY, "smoke", tmp_path)
@@ -240,9 +236,7 @@ def flip(content):
 
 
 @pytest.mark.parametrize("name", ["runs", "curves", "evals"])
-@pytest.mark.parametrize(
-    "change", [lambda c: c[:-20], lambda c: b"", flip], ids=["truncated", "empty", "bit flipped"]
-)
+@pytest.mark.parametrize("change", [lambda c: c[:-20], lambda c: b"", flip], ids=["truncated", "empty", "bit flipped"])
 def test_damaged_tables_are_refused_by_name(tmp_path, name, change):
     record(STUDY.config("naive@lag16", 0, "smoke"), tmp_path, RISE)
     build(tmp_path)
@@ -252,9 +246,7 @@ def test_damaged_tables_are_refused_by_name(tmp_path, name, change):
         lambda: tables.load("fake", "smoke", tmp_path),
         lambda: tables.build(STUDY, "smoke", tmp_path),
     ):
-        with pytest.raises(
-            ReproError, match=f"{name}.parquet is damaged, .*git checkout.*or delete that folder"
-        ):
+        with pytest.raises(ReproError, match=f"{name}.parquet is damaged, .*git checkout.*or delete that folder"):
             reader()
 
 
