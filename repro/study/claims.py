@@ -1,0 +1,105 @@
+"""The ledger: every claim of every paper beside what the committed results say about it.
+
+A verdict is computed, never written down: claims and rules are in `asympo_claims` and `rules`, fixed before the runs, and
+the numbers come from the tables in `data/results/<study>/small/`. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from repro.study import STUDIES, runs, tables
+from repro.study.asympo_claims import ASYMPO_CLAIMS
+from repro.study.evidence import INCONCLUSIVE, NOT_TESTABLE, Claim, Evidence, Judgement
+from repro.study.statistics import Interval
+
+TIER = "small"  # smoke results prove that it runs, never a claim
+CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS,)
+
+
+def ledger(root: Path | None = None) -> list[dict[str, Any]]:
+    """One JSON-safe row a claim, in a fixed order; `root` is the data folder.
+
+    `value`, `low`, `high` (in `unit`) are null where there is none or it is unbounded; `seeds` counts the seeds behind
+    them. Raises ReproError for damaged tables; tables that are not there make their claims inconclusive.
+    """
+    evidence = {name: _evidence(name, root) for name in dict.fromkeys(claim.study for claim in CLAIMS)}
+    return [row(claim, evidence[claim.study]) for claim in CLAIMS]
+
+
+def row(claim: Claim, evidence: Evidence | None) -> dict[str, Any]:
+    """The claim's line of the ledger; `evidence` is None where its study has no results."""
+    verdict, interval, remarks = _judged(claim, evidence)
+    numbers = (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
+    value, low, high = (round(x, 6) if x is not None and isfinite(x) else None for x in numbers)
+    return {
+        "id": claim.id,
+        "paper": claim.paper,
+        "study": claim.study,
+        "tier": TIER,
+        "statement": claim.statement,
+        "paper_value": claim.paper_value,
+        "paper_number": claim.paper_number,
+        "source": claim.source,
+        "metric": claim.rule.metric,
+        "arms": list(claim.arms),
+        "value": value,
+        "low": low,
+        "high": high,
+        "unit": claim.rule.unit,
+        "seeds": interval.n if interval else 0,
+        "verdict": verdict,
+        "rule": claim.rule.words,
+        "figure": claim.figure,
+        "note": ". ".join(part for part in (*remarks, claim.remark) if part),
+    }
+
+
+def render_markdown(rows: list[dict[str, Any]]) -> str:
+    """The ledger as a table: claim, paper, here with its interval and seeds, verdict."""
+    lines = ["| claim | paper | here: value [95 % interval], seeds | verdict |", "|---|---|---|---|"]
+    for entry in rows:
+        paper = f"{entry['paper_value']} ({entry['source']})"
+        lines.append(f"| {entry['statement']} | {paper} | {_measured(entry)} | **{entry['verdict']}** |")
+    return "\n".join(lines) + "\n"
+
+
+def write(root: Path | None = None) -> Path:
+    """Compute the ledger and write it to `<root>/claims.json`; the same tables give the same bytes."""
+    path = Path(root or runs.data_folder()) / "claims.json"
+    runs.atomic_write(path, json.dumps(ledger(root), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def _evidence(study: str, root: Path | None) -> Evidence | None:
+    if not tables.results_folder(study, TIER, root).exists():
+        return None
+    return Evidence(STUDIES[study], tables.load(study, TIER, root))
+
+
+def _judged(claim: Claim, evidence: Evidence | None) -> tuple[str, Interval | None, list[str]]:
+    """Verdict, interval if any, and remarks."""
+    if claim.rule.judge is None:
+        return NOT_TESTABLE, None, []
+    if evidence is None:
+        return INCONCLUSIVE, None, [f"no {TIER}-tier results"]
+    present = {arm: len(evidence.runs(arm)) for arm in claim.arms}
+    missing = [arm for arm, seeds in present.items() if not seeds]
+    if missing:
+        return INCONCLUSIVE, None, [f"no {TIER}-tier results of {', '.join(missing)}"]
+    judgement: Judgement = claim.rule.judge(evidence, *claim.arms)
+    planned = {arm: evidence.study.seeds(arm, TIER) for arm in claim.arms}
+    short = [f"{arm} {present[arm]} of {planned[arm]}" for arm in claim.arms if present[arm] < planned[arm]]
+    remarks = [judgement.note] + ([f"Interim, seeds: {', '.join(short)}"] if short else [])
+    return judgement.verdict, judgement.interval, remarks
+
+
+def _measured(entry: dict[str, Any]) -> str:
+    if entry["value"] is None:
+        return "-"
+    sign, digits = ("+", 1) if entry["unit"].startswith("points") else ("", 2)
+    low, high = ("?" if x is None else f"{x:{sign}.{digits}f}" for x in (entry["low"], entry["high"]))
+    return f"{entry['value']:{sign}.{digits}f} [{low}, {high}] {entry['unit']}, {entry['seeds']}"
