@@ -59,13 +59,13 @@ class ArithmeticConfig:
     """Shape of the world. `levels` maps a difficulty to the range of chain lengths (operations) it holds."""
 
     modulus: int = 10
-    names: int = 26  # how many of NAMES are in use
+    names: int = 12  # how many of NAMES are in use; fewer are learned sooner
     min_length: int = 1
-    max_length: int = 8
-    max_distractors: int = 3
+    max_length: int = 6
+    max_distractors: int = 2
     train_queries: int = 512  # finite, so that training makes epochs over it (the paper: 4k problems, 3 epochs)
     heldout_queries: int = 64  # per level
-    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 5), ("hard", 6, 8))
+    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 4), ("hard", 5, 6))
     style: Literal["symbols", "english"] = "symbols"
 
     def __post_init__(self) -> None:

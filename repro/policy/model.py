@@ -31,8 +31,8 @@ class PolicyConfig:
     feed_forward: int = 256
     context: int = 256
     rope_theta: float = 1e4
-    lookback_std: float = 2.0  # see `lookup_init`; 0 keeps transformers' own initialisation
-    match_std: float = 0.1
+    lookback: float = 6.0  # see `lookup_init`; 0 keeps transformers' own initialisation
+    sharpness: float = 10.0
     dtype: str = "float32"
 
 
@@ -124,38 +124,41 @@ def build(config: PolicyConfig, words: list[str], seed: int, device: str = "cpu"
                 eos_token_id=tokenizer.eos_token_id,
             )
         )
-        if config.lookback_std:
-            lookup_init(model, config.lookback_std, config.match_std)
+        if config.lookback:
+            if config.heads != config.kv_heads:
+                raise ReproError("policy.lookback needs as many key-value heads as heads; set policy.lookback=0")
+            lookup_init(model, config.lookback, config.sharpness)
     return Policy(model.to(device=device, dtype=getattr(torch, config.dtype)), tokenizer)
 
 
 @torch.no_grad()
-def lookup_init(model: torch.nn.Module, std: float, match_std: float) -> None:
-    """Start the first two layers as the two halves of looking a fact up; nothing is frozen.
+def lookup_init(model: torch.nn.Module, amplitude: float, sharpness: float) -> None:
+    """Start the first two layers as a head that looks facts up; nothing is frozen and the model class is untouched.
 
-    Layer 0: head i looks i + 1 tokens back. With q_bias ~ N(0, std^2) and k_bias its rotation by i + 1 positions, the
-    rotary score of a pair peaks at that distance; all heads write what they see by the same map. (Qwen2's biases start
-    at zero, where a head that looks a fixed distance back has no gradient.) Layer 1: keys are projected as queries
-    are, with standard deviation `match_std`, so that a token is drawn to those with like neighbours.
+    Layer 0: head i looks i + 1 tokens back. k_bias is q_bias rotated by i + 1 positions, so that the rotary score of a
+    pair peaks at that distance; the three fastest frequencies alone carry it (`amplitude` each), for only they tell
+    neighbours apart. All heads read by one value map V and write into orthogonal subspaces O_i.
+    Layer 1: head i compares what stands i back with what stood i + 1 back (q = sharpness O_{i-1}^T x, k = sharpness O_i^T x),
+    so it finds what followed an earlier occurrence. From transformers' own initialisation (biases zero, where
+    a head that looks a fixed distance back has no gradient) the same is learned, some ten times slower.
     """
     config = model.config
-    width, groups = config.hidden_size // config.num_attention_heads, config.num_key_value_heads
-    repeats = config.num_attention_heads // groups
+    heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     frequency = config.rope_parameters["rope_theta"] ** (-torch.arange(0, width, 2).float() / width)
     back = model.model.layers[0].self_attn
-    q_bias = torch.randn(groups, width) * std
-    angle = (torch.arange(1, groups + 1)[:, None] * frequency).repeat(1, 2)
+    q_bias = torch.zeros(heads, width)
+    q_bias[:, :3] = q_bias[:, width // 2 : width // 2 + 3] = amplitude
+    angle = (torch.arange(1, heads + 1)[:, None] * frequency).repeat(1, 2)
     rotated = torch.cat((-q_bias[:, width // 2 :], q_bias[:, : width // 2]), 1)
-    back.q_proj.bias.copy_(q_bias.repeat_interleave(repeats, 0).flatten())
+    back.q_proj.bias.copy_(q_bias.flatten())
     back.k_proj.bias.copy_((q_bias * angle.cos() + rotated * angle.sin()).flatten())
-    back.v_proj.weight.copy_(back.v_proj.weight[:width].repeat(groups, 1))
-    back.o_proj.weight.copy_(back.o_proj.weight[:, :width].repeat(1, groups * repeats))
+    back.v_proj.weight.copy_(back.v_proj.weight[:width].repeat(heads, 1))
+    torch.nn.init.orthogonal_(back.o_proj.weight, gain=config.initializer_range * config.hidden_size**0.5)
     if len(model.model.layers) > 1:
         match = model.model.layers[1].self_attn
-        match.k_proj.weight.normal_(std=match_std)
-        match.q_proj.weight.copy_(
-            match.k_proj.weight.view(groups, width, -1).repeat_interleave(repeats, 0).flatten(0, 1)
-        )
+        written = back.o_proj.weight.T  # rows i * width .. (i + 1) * width: O_i^T
+        match.k_proj.weight.copy_(sharpness * written)
+        match.q_proj.weight.copy_(sharpness * torch.cat((back.v_proj.weight[:width], written[:-width])))
 
 
 def load(source: str, device: str = "cpu", dtype: str = "float32") -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 from repro.config import config_hash, to_dict
 from repro.environments import arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
+from repro.environments.query import Query
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, load
 
@@ -22,15 +23,16 @@ from repro.policy.model import Policy, PolicyConfig, build, load
 class WarmStartConfig:
     """Two phases: perfect traces until facts are looked up, then traces with slips (see `arithmetic.noisy_trace`).
 
-    Muon takes the matrices of the blocks, AdamW everything else; both warm up linearly, stay flat until 60 % of a phase
-    and fall linearly to 5 %.
+    Muon takes the matrices of the blocks, AdamW all else. The learning rate warms up over `warmup_steps`, is flat until
+    `flat_steps` and falls linearly to zero at `steps`; in the noisy phase it falls from `noisy_lr_scale` of its value.
     """
 
-    steps: int = 950
-    noisy_steps: int = 120
+    steps: int = 600
+    flat_steps: int = 150
+    noisy_steps: int = 100
     slip: float = 0.1  # chance of a slip at each leaf value, operation and result of a noisy trace
     batch: int = 32
-    muon_lr: float = 0.02
+    muon_lr: float = 0.01
     adam_lr: float = 3e-3
     noisy_lr_scale: float = 0.5
     warmup_steps: int = 50
@@ -64,7 +66,7 @@ def warm_start(
         partial = Path(f"{folder}.{random.SystemRandom().getrandbits(32):08x}.partial")
         partial.mkdir(parents=True)
         policy.save(partial)
-        (partial / "warmstart.json").write_text(json.dumps({"key": to_dict(key), "final_loss": losses[-1]}, indent=1))
+        (partial / "warmstart.json").write_text(json.dumps({"key": to_dict(key), "steps": len(losses), "loss": losses}, indent=1))
         try:
             partial.rename(folder)
         except OSError:  # another process was first; its weights are the same
@@ -81,39 +83,42 @@ def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict
     matrices = [p for n, p in policy.parameters.items() if p.ndim == 2 and "layers" in n]
     rest = [p for n, p in policy.parameters.items() if not (p.ndim == 2 and "layers" in n)]
     problems = arithmetic.stream(key.world, key.seed)
-    total = settings.steps + settings.noisy_steps
-    losses = []
-    for phase, steps, scale in (("perfect", settings.steps, 1.0), ("noisy", settings.noisy_steps, settings.noisy_lr_scale)):
-        muon = torch.optim.Muon(matrices, lr=settings.muon_lr * scale, momentum=0.95, weight_decay=0.0)
-        adam = torch.optim.AdamW(rest, lr=settings.adam_lr * scale, betas=(0.9, 0.95), weight_decay=0.0)
-        for step in range(steps):
+    losses: list[float] = []
+
+    def phase(lr_scale: float, rates: Iterator[float], trace_of: Callable[[Query], str]) -> None:
+        """Train on `trace_of` fresh problems, one step per learning-rate factor in `rates`."""
+        muon = torch.optim.Muon(matrices, lr=settings.muon_lr, momentum=0.95, weight_decay=0.0)
+        adam = torch.optim.AdamW(rest, lr=settings.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
+        for factor in rates:
             queries = [next(problems) for _ in range(settings.batch)]
-            if phase == "noisy":
-                rng = random.Random(f"slips:{key.seed}:{step}")
-                traces = [arithmetic.noisy_trace(key.world, q, rng, settings.slip) for q in queries]
-            else:
-                traces = [q.trace for q in queries]
-            factor = _schedule(step, steps, settings.warmup_steps)
-            for optimiser, lr in ((muon, settings.muon_lr), (adam, settings.adam_lr)):
-                optimiser.param_groups[0]["lr"] = lr * scale * factor
             prompts = [policy.encode(q.text) for q in queries]
-            responses = [policy.encode(t) + [policy.end_token] for t in traces]
-            device = matrices[0].device
-            logp_BT, _ = response_logprobs(policy.decoder(), layout(prompts, responses, range(len(prompts)), device))
-            loss = -logp_BT.sum() / sum(map(len, responses))
+            responses = [policy.encode(trace_of(q)) + [policy.end_token] for q in queries]
+            lay = layout(prompts, responses, range(len(prompts)), matrices[0].device)
+            loss = -response_logprobs(policy.decoder(), lay)[0].sum() / sum(map(len, responses))
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"warm start: the loss is {loss.item()} at step {step} of the {phase} phase")
+                raise FloatingPointError(f"warm start: the loss is {loss.item()} at step {len(losses) + 1}")
             loss.backward()
             torch.nn.utils.clip_grad_norm_([*matrices, *rest], settings.clip_norm)
-            for optimiser in (muon, adam):
+            for optimiser, lr in ((muon, settings.muon_lr), (adam, settings.adam_lr)):
+                optimiser.param_groups[0]["lr"] = lr * lr_scale * factor
                 optimiser.step()
                 optimiser.zero_grad()
             losses.append(loss.item())
             if progress:
-                progress({"phase": "warm start", "step": len(losses), "of": total, "loss": losses[-1]})
+                progress({"phase": "warm start", "step": len(losses), "of": settings.steps + settings.noisy_steps,
+                          "loss": losses[-1]})
+
+    def rise_and_fall() -> Iterator[float]:
+        for step in range(settings.steps):
+            rise = (step + 1) / settings.warmup_steps
+            fall = (settings.steps - step) / (settings.steps - settings.flat_steps)
+            yield min(1.0, rise, fall)
+
+    phase(1.0, rise_and_fall(), lambda query: query.trace)
+    slips = random.Random(f"slips:{key.seed}")
+    phase(
+        settings.noisy_lr_scale,
+        (1 - step / settings.noisy_steps for step in range(settings.noisy_steps)),
+        lambda query: arithmetic.noisy_trace(key.world, query, slips, settings.slip),
+    )
     return losses
-
-
-def _schedule(step: int, steps: int, warmup: int) -> float:
-    rise = min(1.0, (step + 1) / min(warmup, max(steps // 2, 1)))
-    return min(rise, max(0.05, 1 - 0.95 * (step / steps - 0.6) / 0.4)) if step > 0.6 * steps else rise

@@ -104,7 +104,7 @@ def build(arm: Arm, seed: int, tier: str) -> Any:
             "world": ArithmeticConfig(names=6, max_length=2, max_distractors=1, train_queries=64, heldout_queries=8,
                                       levels=(("easy", 1, 1), ("hard", 2, 2))),
             "policy": PolicyConfig(hidden=48, layers=2, heads=2, kv_heads=2, feed_forward=96),
-            "warmstart": WarmStartConfig(steps=120, noisy_steps=20, batch=16),
+            "warmstart": WarmStartConfig(steps=100, flat_steps=50, noisy_steps=20, warmup_steps=20, batch=16),
             "training": TrainingConfig(updates=40, max_new_tokens=20, checkpoint_every=10),
             "evaluation": EvaluationConfig(every=20, queries=8, final_queries=8),
         })  # fmt: skip

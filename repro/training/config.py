@@ -47,7 +47,7 @@ class TrainingConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    max_new_tokens: int = 64
+    max_new_tokens: int = 48
     temperature: float = 1.0
     microbatch_tokens: int = 1 << 16  # trained tokens per forward and backward; changes no number beyond rounding
     gradient_split_every: int = 10  # updates between measurements of per-sign gradients; 0: never

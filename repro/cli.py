@@ -1,0 +1,183 @@
+"""The `repro` command: everything the notebooks do, from the shell. Imports what a subcommand needs, no more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from repro.errors import ReproError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="repro", description="A reproduction study of four 2026 papers on RL for LLMs.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    studies = commands.add_parser("studies", help="list the studies, their arms and tiers")
+    studies.add_argument("--json", action="store_true")
+
+    run = commands.add_parser("run", help="one run of one arm (needs no Jupyter); resumes if it was interrupted")
+    run.add_argument("study")
+    run.add_argument("--arm", required=True, help="for example asympo@ref; `repro studies` lists them")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--tier", default="smoke")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                     help="override a setting, for example training.updates=50 (repeatable)")
+    run.add_argument("--dry-run", action="store_true", help="print the resolved config and where results would lie")
+
+    reproduce = commands.add_parser("reproduce", help="execute the study notebooks, then figures and claims")
+    reproduce.add_argument("--tier", default="smoke")
+    reproduce.add_argument("--only", action="append", default=[], metavar="STUDY", help="this study alone (repeatable)")
+    reproduce.add_argument("--seeds", type=int, help="at most this many seeds an arm")
+    reproduce.add_argument("--jobs", type=int, default=2, help="runs at once")
+
+    figures = commands.add_parser("figures", help="regenerate every figure from data/ (no torch needed)")
+    figures.add_argument("--only", metavar="STUDY")
+    figures.add_argument("--tier", default="small")
+    figures.add_argument("--out", type=Path, help="folder (default: figures/)")
+
+    claims = commands.add_parser("claims", help="the ledger of claims, computed from data/")
+    claims.add_argument("--json", action="store_true")
+
+    bench = commands.add_parser("bench", help="speed of training steps and decoding, beside their peers")
+    bench.add_argument("--json", action="store_true")
+    bench.add_argument("--device", default="cpu")
+
+    doctor = commands.add_parser("doctor", help="versions, devices, and what is missing for which tier")
+    doctor.add_argument("--json", action="store_true")
+
+    readme = commands.add_parser("readme", help="regenerate the tables in README.md from data/")
+    readme.add_argument("--check", action="store_true", help="change nothing; fail if a table is not current")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit status. Bad input is one line on stderr and status 2, Ctrl-C status 130."""
+    options = parser().parse_args(arguments)
+    try:
+        return globals()[options.command](options) or 0
+    except ReproError as error:
+        print(f"repro: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("repro: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def studies(options: argparse.Namespace) -> None:
+    from repro.study import STUDIES
+
+    listing = [
+        {
+            "name": study.name,
+            "paper": study.paper,
+            "title": study.title,
+            "tiers": list(study.tiers),
+            "notebook": f"notebooks/{study.notebook}",
+            "arms": {
+                "core": [name for name, arm in study.arms.items() if arm.core],
+                "extended": [name for name, arm in study.arms.items() if not arm.core],
+            },
+        }
+        for study in STUDIES.values()
+    ]
+    if options.json:
+        print(json.dumps(listing, indent=1))
+        return
+    for entry, study in zip(listing, STUDIES.values(), strict=True):
+        print(f"{entry['name']}: {entry['title']}\n  tiers: {', '.join(entry['tiers'])}; {entry['notebook']}")
+        for kind in ("core", "extended"):
+            print(f"  {kind} arms (seeds at the small tier):")
+            for name in entry["arms"][kind]:
+                print(f"    {name:34} {study.arms[name].seeds:2}  {study.arms[name].description}")
+
+
+def run(options: argparse.Namespace) -> None:
+    from repro.config import config_hash, override, to_dict
+    from repro.study import study_named
+    from repro.study.runs import run_folder
+
+    config = override(study_named(options.study).config(options.arm, options.seed, options.tier), options.set)
+    folder = run_folder(config)
+    if options.dry_run:
+        print(json.dumps({"hash": config_hash(config), "folder": str(folder), "config": to_dict(config)}, indent=1))
+        return
+    try:
+        from tqdm import tqdm
+
+        from repro.training.loop import train
+    except ModuleNotFoundError as error:
+        raise ReproError(f"training needs the package {error.name!r}: pip install '.[train]' (see `repro doctor`)") from error
+    with tqdm(total=config.training.updates, unit="update", desc=f"{options.arm} seed {options.seed}") as bar:
+
+        def show(state: dict) -> None:
+            if "update" in state:
+                bar.update(state["update"] - bar.n)
+            else:
+                bar.set_postfix_str(f"{state['phase']}: step {state['step']}, loss {state['loss']:.3f}")
+
+        result = train(config, folder, show)
+    print(json.dumps({"folder": str(folder), **result}, indent=1))
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    from repro.study import study_named
+
+    for name in options.only:
+        study_named(name)
+    try:
+        from repro.study.notebooks import reproduce as execute
+    except ModuleNotFoundError as error:
+        raise ReproError(
+            f"executing notebooks needs the package {error.name!r}: pip install '.[train,notebooks]'. "
+            "`repro run` trains without it."
+        ) from error
+    report = execute(options.tier, options.only, options.seeds, options.jobs)
+    print(report.summary())
+    return 0 if report.ok else 1
+
+
+def figures(options: argparse.Namespace) -> None:
+    from repro.figures import regenerate
+
+    folder = options.out or Path("figures")
+    for path in regenerate(folder, study=options.only, tier=options.tier):
+        print(path)
+
+
+def claims(options: argparse.Namespace) -> None:
+    from repro.study import claims as ledger
+
+    rows = ledger.ledger()
+    print(json.dumps(rows, indent=1, allow_nan=False) if options.json else ledger.render_markdown(rows))
+    ledger.write()
+
+
+def bench(options: argparse.Namespace) -> None:
+    try:
+        from repro.bench import render, run_benchmarks
+    except ModuleNotFoundError as error:
+        raise ReproError(f"the benchmark needs the package {error.name!r}: pip install '.[train,bench]'") from error
+    rows = run_benchmarks(options.device)
+    print(json.dumps(rows, indent=1) if options.json else render(rows))
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from repro.doctor import render, report
+
+    found = report()
+    print(json.dumps(found, indent=1) if options.json else render(found))
+
+
+def readme(options: argparse.Namespace) -> int:
+    from repro.study.readme import refresh
+
+    stale = refresh(Path("README.md"), write=not options.check)
+    if options.check and stale:
+        print(f"README.md: not current: {', '.join(stale)}; run `repro readme`", file=sys.stderr)
+        return 1
+    return 0
