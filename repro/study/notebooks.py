@@ -16,25 +16,23 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import papermill
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
 from repro.config import check_type
 from repro.errors import ReproError
 from repro.study import STUDIES, runs, study_named
 from repro.study.definition import TIERS
-
-try:
-    import nbformat
-    import papermill
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-except ModuleNotFoundError as error:
-    raise ReproError(f"{error.name} is not installed, and notebooks need it: pip install -e '.[notebooks]'") from error
 
 NOTEBOOKS = runs.REPOSITORY / "notebooks"
 AFTER_STUDIES = ("claims", "explore")  # read what the studies left; in reading order
@@ -88,7 +86,7 @@ class Report:
 
 def reproduce(
     tier: str = "smoke",
-    only: str | None = None,
+    only: Sequence[str] = (),
     seeds: int | None = None,
     jobs: int | None = None,
     root: Path | None = None,
@@ -96,10 +94,10 @@ def reproduce(
 ) -> Report:
     """Execute every study's notebook at a tier, then the ledger of claims and the explorer, one after the other.
 
-    `only` names studies (or "claims", "explore"), separated by commas; `seeds` caps the seeds of each arm; `jobs` is the
-    number of worker processes of a grid (default: as the notebook says); `root` is the data folder. A notebook that fails
-    is in the report and stops none of the others. Raises ReproError before anything runs for an unknown name, a tier that
-    a chosen study lacks, a number below 1, or a notebook that is missing or malformed.
+    `only` names studies (or "claims", "explore"; none: all); `seeds` caps the seeds of each arm; `jobs` is the number
+    of worker processes of a grid (None: as the notebook says); `root` is the data folder. A notebook that fails is in
+    the report and stops none of the others. Raises ReproError before anything runs for an unknown name, a tier that a
+    chosen study lacks, a number below 1, or a notebook that is missing or malformed.
     """
     if tier not in TIERS:
         raise ReproError(f"there is no tier {tier!r}; there are: {', '.join(TIERS)}")
@@ -131,8 +129,8 @@ def execute(
 ) -> Execution:
     """Execute a notebook with parameters into `out`, its log beside it; a cell that fails is returned, not raised.
 
-    The kernel is this very interpreter, whatever kernels are installed, working in the notebook's folder; `root` becomes
-    its data folder. `timeout` is in seconds a cell. Unless `quiet`, what it writes to stderr (progress) is shown on ours.
+    The kernel is this very interpreter, whatever kernels are installed, working in the notebook's folder; `root` is its
+    data folder. `timeout` is in seconds a cell. Unless `quiet`, what it writes to stderr (progress) is shown on ours.
     Raises ReproError before anything runs for a missing or malformed notebook or parameters that do not fit.
     """
     notebook, out = Path(notebook).resolve(), Path(out).resolve()
@@ -190,7 +188,7 @@ def read(notebook: Path) -> nbformat.NotebookNode:
 
 
 def check(node: nbformat.NotebookNode, parameters: dict[str, Any], notebook: Path) -> dict[str, Any]:
-    """The declared defaults, {name: value}; ReproError for a malformed cell or a parameter that is unknown or mistyped."""
+    """The declared defaults, {name: value}; ReproError for a malformed cell, or an unknown or mistyped parameter."""
     declared = declared_parameters(node, notebook)
     for name, value in parameters.items():
         if name not in declared:
@@ -206,9 +204,7 @@ def declared_parameters(node: nbformat.NotebookNode, notebook: Path) -> dict[str
     """
     tagged = [cell for cell in node.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1 or tagged[0].cell_type != "code":
-        raise ReproError(
-            f"{notebook} has {len(tagged)} cells tagged 'parameters'; it needs exactly one, a code cell that declares them"
-        )
+        raise ReproError(f"{notebook} has {len(tagged)} cells tagged 'parameters'; it needs exactly one, a code cell")
     declared = {}
     try:
         statements = ast.parse(tagged[0].source).body
@@ -229,9 +225,9 @@ def declared_parameters(node: nbformat.NotebookNode, notebook: Path) -> dict[str
     return declared
 
 
-def _chosen(only: str | None) -> list[str]:
+def _chosen(only: Sequence[str]) -> list[str]:
     everything = [*STUDIES, *AFTER_STUDIES]
-    chosen = everything if only is None else [name.strip() for name in only.split(",")]
+    chosen = list(only) or everything
     for name in chosen:
         if name not in everything:
             raise ReproError(f"there is no study {name!r}; there are: {', '.join(STUDIES)} (and claims, explore)")
