@@ -1,8 +1,8 @@
 """The claims of ASymPO/SPO (arXiv 2606.03070, v1), and the controls that could falsify its mechanism.
 
 The paper has one run per cell, no seeds, no definition of collapse, no ablation and no staleness sweep. `ref` is its
-set-up (lag 8-23), `lag0` the synchronous control it lacks. Which form of ASymPO it ran, plain or stabilised (Appendix C),
-is unknown: both have rows.
+set-up (lag 8-23), `lag0` the synchronous control it lacks. Which form of ASymPO it ran, plain or stabilised (Appendix
+C), is unknown: both have rows.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from repro.study.rules import (
     STAYS_STABLE,
 )
 
-CURVES, SURVIVAL = "asympo_async_curves", "asympo_async_survival"
-FINAL, LAGS = "asympo_async_final", "asympo_async_lags"
-MECHANISM, CONTROLS, QUEUE = "asympo_async_mechanism", "asympo_async_controls", "asympo_async_queue"
+# Figures, by file stem.
+CONVERGENCE, SURVIVAL, ABLATION, LAG_SWEEP, MECHANISM = (
+    f"asympo_async_{name}" for name in ("convergence", "survival", "ablation", "lag_sweep", "mechanism")
+)
 
 COLLAPSE_SOURCE = "Figure 1, Tables 2-4"
 NO_NUMBER = "not in the paper: own control"
@@ -94,7 +95,7 @@ def _better(method: str, label: str) -> Claim:
         source="Tables 2-4",
         rule=BEATS,
         arms=(f"{method}@ref", "naive@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     )
 
 
@@ -106,7 +107,7 @@ def _balance(control: str, words: str, source: str = NO_NUMBER) -> Claim:
         source=source,
         rule=NEEDS_BALANCE,
         arms=("asympo@ref", f"{control}@ref"),
-        figure=CONTROLS,
+        figure=ABLATION,
     )
 
 
@@ -118,7 +119,7 @@ def _queue(method: str, label: str) -> Claim:
         source=NO_NUMBER,
         rule=AGREES,
         arms=(f"{method}@queue", f"{method}@ref"),
-        figure=QUEUE,
+        figure=ABLATION,
     )
 
 
@@ -142,7 +143,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Tables 2, 4 (averages)",
         rule=PARITY,
         arms=("asympo@ref", "grpo@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     ),
     _claim(
         id="asympo-stabilised-parity-grpo",
@@ -151,7 +152,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Tables 2, 4 (averages), if it is the form that was run",
         rule=PARITY,
         arms=("asympo_stable@ref", "grpo@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     ),
     _claim(
         id="spo-parity-grpo",
@@ -160,7 +161,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Tables 2, 4 (averages)",
         rule=PARITY,
         arms=("spo@ref", "grpo@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     ),
     _claim(
         id="asympo-pass8-parity-grpo",
@@ -169,7 +170,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Tables 3, 4 (averages)",
         rule=PARITY_PASS,
         arms=("asympo@ref", "grpo@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     ),
     _claim(
         id="spo-pass8-parity-grpo",
@@ -178,7 +179,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Tables 3, 4 (averages)",
         rule=PARITY_PASS,
         arms=("spo@ref", "grpo@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     ),
     _claim(
         id="asympo-vs-spo",
@@ -187,8 +188,8 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Tables 2, 4 (averages); RQ2",
         rule=PARITY,
         arms=("asympo@ref", "spo@ref"),
-        figure=FINAL,
-        remark="one model and task here: the dependence on the model is not tested",
+        figure=ABLATION,
+        remark="One model and task here: the dependence on the model is not tested",
     ),
     _claim(
         id="spo0-stable-but-weak",
@@ -197,7 +198,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Section 5.3",
         rule=STABLE_BUT_WEAK,
         arms=("positive_only@ref", "spo@ref"),
-        figure=FINAL,
+        figure=ABLATION,
     ),
     _claim(
         id="early-high-late-collapse",
@@ -206,8 +207,8 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source="Figure 1",
         rule=LATE_COLLAPSE,
         arms=("naive@ref", "gpg@ref", "grpo@ref"),
-        figure=CURVES,
-        remark="a collapse after the last update is not seen, which makes the seen ones look earlier",
+        figure=CONVERGENCE,
+        remark="A collapse after the last update is not seen, which makes the seen ones look earlier",
     ),
     _claim(
         id="staleness-hurts-naive",
@@ -216,7 +217,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         source=NO_NUMBER,
         rule=FALLS_WITH_LAG,
         arms=("naive@lag0", "naive@lag4", "naive@lag16", "naive@lag32", "naive@lag64"),
-        figure=LAGS,
+        figure=LAG_SWEEP,
     ),
     _claim(
         id="mechanism-imbalance",
@@ -226,7 +227,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         rule=IMBALANCE_RISES,
         arms=("naive@ref", "naive@lag0"),
         figure=MECHANISM,
-        remark="shows that the imbalance goes with staleness, not that it is the cause",
+        remark="Shows that the imbalance goes with staleness, not that it is the cause",
     ),
     _balance("batch_scaled", "dividing the naive loss by the batch's mean S", source="Section 5, RQ3"),
     _balance("asympo_shuffled", "giving the same coefficients to the wrong responses"),
@@ -241,7 +242,7 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         paper_value="3 of 5 quantities less than GRPO",
         source="Table 1",
         rule=BY_CONSTRUCTION,
-        remark="behaviour-free objectives get a batch without behaviour log-probs; the paper gives no timing to compare",
+        remark="Behaviour-free objectives get a batch without behaviour log-probs; the paper times nothing",
     ),
     _claim(
         id="absolute-accuracy",
@@ -249,6 +250,6 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
         paper_value="averages of 29.6-45.5 (mean@8) and 45.3-60.9 (pass@8) %",
         source="Tables 2-4",
         rule=NOT_AT_THIS_SCALE,
-        remark="needs 1.7-4 B pretrained models on GPUs; levels do not carry over to a policy of 0.5 M parameters",
+        remark="Needs 1.7-4 B pretrained models on GPUs; levels do not carry over to a policy of 0.5 M parameters",
     ),
 )

@@ -1,7 +1,7 @@
 """The ledger: every claim of every paper beside what the committed results say about it.
 
-A verdict is computed, never written down: claims and rules are in `asympo_claims` and `rules`, fixed before the runs, and
-the numbers come from the tables in `data/results/<study>/small/`. Needs no torch.
+A verdict is computed, never written down: claims and rules are in `asympo_claims` and `rules`, fixed before the runs,
+and the numbers come from the tables in `data/results/<study>/small/`. Needs no torch.
 """
 
 from __future__ import annotations

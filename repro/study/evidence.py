@@ -78,7 +78,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a rule made of the evidence: the number that decides, its limits, the seeds behind it, and why."""
+    """What a rule made of the evidence: the number that decides with its limits and seeds, and what goes with it."""
 
     verdict: str
     interval: Interval
@@ -145,5 +145,7 @@ def counted(evidence: Evidence, arm: str) -> str:
 
 
 def spelled(interval: Interval, unit: str = "", digits: int = 1, sign: str = "+") -> str:
+    if interval.n == 0:
+        return "no seed in common"
     numbers = [f"{x:{sign}.{digits}f}" for x in (interval.estimate, interval.low, interval.high)]
     return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]{' ' if unit else ''}{unit}"

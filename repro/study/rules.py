@@ -45,16 +45,16 @@ def _collapses(evidence: Evidence, arm: str, control: str) -> Judgement:
         verdict = DIRECTION
     else:
         verdict = NOT_REPRODUCED if share.high < HALF else INCONCLUSIVE
-    note = f"{counted(evidence, arm)}; {counted(evidence, control)}; difference of shares {spelled(more, digits=2)}, "
-    return Judgement(verdict, share, note + f"of mean@8 {spelled(worse, 'points')}")
+    note = f"{counted(evidence, arm)}; {counted(evidence, control)}; difference of shares: {spelled(more, digits=2)}, "
+    return Judgement(verdict, share, note + f"of mean@8: {spelled(worse, 'points')}")
 
 
 COLLAPSES = Rule(
     f"Reproduced if the interval of the share of collapsed runs lies above {HALF}. Else direction only if more runs "
-    "collapse than in the synchronous control, or final mean@8 is lower than there (paired interval excludes 0). Else not "
-    f"reproduced if the share's interval lies below {HALF}. Else inconclusive.",
-    f"share of runs whose running mean of reward stays below {COLLAPSE.fraction} of its maximum for {COLLAPSE.stretch} "
-    "updates, or whose loss stops being finite",
+    "collapse than in the synchronous control, or final mean@8 is lower than there (paired interval excludes 0). Else "
+    f"not reproduced if the share's interval lies below {HALF}. Else inconclusive.",
+    f"share of runs whose running mean of reward stays below {COLLAPSE.fraction} of its maximum for "
+    f"{COLLAPSE.stretch} updates, or whose loss stops being finite",
     "share of runs",
     _collapses,
 )
@@ -70,9 +70,9 @@ def _stays_stable(evidence: Evidence, arm: str, naive: str) -> Judgement:
 
 
 STAYS_STABLE = Rule(
-    f"Reproduced if the interval of the share of collapsed runs lies below {HALF} (at most 1 of 10), not reproduced if it "
-    f"lies above {HALF}. Else inconclusive. The note gives naive's share: where naive does not collapse, stability says "
-    "little.",
+    f"Reproduced if the interval of the share of collapsed runs lies below {HALF} (at most 1 of 10), not reproduced "
+    f"if it lies above {HALF}. Else inconclusive. The note gives naive's share: where naive does not collapse, "
+    "stability says little.",
     COLLAPSES.metric,
     "share of runs",
     _stays_stable,
@@ -106,9 +106,9 @@ def _parity(evidence: Evidence, arm: str, other: str, metric: str) -> Judgement:
 
 def _parity_rule(metric: str) -> Rule:
     return Rule(
-        f"Reproduced if the interval of the paired difference lies within -{MARGIN:g}..{MARGIN:g} points, not reproduced "
-        f"if it lies wholly outside, on either side. Else direction only if it lies above -{MARGIN:g}: no worse by more "
-        "than the margin, but equality not shown. Else inconclusive.",
+        f"Reproduced if the interval of the paired difference lies within -{MARGIN:g}..{MARGIN:g} points, not "
+        f"reproduced if it lies wholly outside, on either side. Else direction only if it lies above -{MARGIN:g}: no "
+        "worse by more than the margin, but equality not shown. Else inconclusive.",
         f"difference of final {metric.replace('_at_', '@')}, first arm minus second",
         "points",
         partial(_parity, metric=metric),
@@ -131,9 +131,9 @@ def _stable_but_weak(evidence: Evidence, arm: str, other: str) -> Judgement:
 
 
 STABLE_BUT_WEAK = Rule(
-    f"Reproduced if the share of collapsed runs lies below {HALF} and the paired difference below 0 (whole intervals). "
-    f"Not reproduced if the share lies above {HALF} or the difference above 0. Else direction only if the difference "
-    "lies below 0. Else inconclusive.",
+    f"Reproduced if the share of collapsed runs lies below {HALF} and the paired difference below 0 (whole "
+    f"intervals). Not reproduced if the share lies above {HALF} or the difference above 0. Else direction only if the "
+    "difference lies below 0. Else inconclusive.",
     "difference of final mean@8, first arm minus second",
     "points",
     _stable_but_weak,
@@ -169,8 +169,8 @@ def _late_collapse(evidence: Evidence, *arms: str) -> Judgement:
 
 
 LATE_COLLAPSE = Rule(
-    "Over the collapsed runs, one mean a seed. Late: the interval of the time of collapse lies above half of training. "
-    "High: that of the best running mean of reward, minus GRPO's of the same seed, lies above "
+    "Over the collapsed runs, one mean a seed. Late: the interval of the time of collapse lies above half of "
+    "training. High: that of the best running mean of reward, minus GRPO's of the same seed, lies above "
     f"-{PEAK_MARGIN:g} points. Reproduced if both, direction only if one. Else not reproduced if either interval lies "
     "wholly on the other side. Else inconclusive.",
     "update of collapse over updates of training",
@@ -198,9 +198,9 @@ def _falls_with_lag(evidence: Evidence, *arms: str) -> Judgement:
 
 
 FALLS_WITH_LAG = Rule(
-    "A least-squares slope of final mean@8 on log2(1 + lag) for each seed. Reproduced if the interval of the mean slope "
-    f"lies below 0, but direction only if it also lies above -{SLOPE_MARGIN:g} ({MARGIN:g} points from lag 0 to 64). Else "
-    f"not reproduced if it lies above 0 or within -{SLOPE_MARGIN:g}..{SLOPE_MARGIN:g}. Else inconclusive.",
+    "A least-squares slope of final mean@8 on log2(1 + lag) for each seed. Reproduced if the interval of the mean "
+    f"slope lies below 0, but direction only if it also lies above -{SLOPE_MARGIN:g} ({MARGIN:g} points from lag 0 to "
+    f"64). Else not reproduced if it lies above 0 or within -{SLOPE_MARGIN:g}..{SLOPE_MARGIN:g}. Else inconclusive.",
     "slope of final mean@8 on log2(1 + lag)",
     "points per doubling of 1 + lag",
     _falls_with_lag,
@@ -228,8 +228,8 @@ def _imbalance_rises(evidence: Evidence, arm: str, control: str) -> Judgement:
 
 IMBALANCE_RISES = Rule(
     "For each seed the geometric mean of the ratio of R_naive in the two arms, over the later half of the updates at "
-    "which both have it (it is undefined without mixed groups). Reproduced if the interval over seeds lies above 1, but "
-    f"direction only if it also lies below {1 + RATIO_MARGIN:g}. Else not reproduced if it lies below 1 or within "
+    "which both have it (it is undefined without mixed groups). Reproduced if the interval over seeds lies above 1, "
+    f"but direction only if it also lies below {1 + RATIO_MARGIN:g}. Else not reproduced if it lies below 1 or within "
     f"{1 - RATIO_MARGIN:g}..{1 + RATIO_MARGIN:g}. Else inconclusive.",
     "R_naive (unsigned negative over positive contributions to the loss), first arm over second",
     "ratio",
@@ -245,7 +245,7 @@ def _needs_balance(evidence: Evidence, arm: str, control: str) -> Judgement:
         verdict = DIRECTION
     else:
         verdict = NOT_REPRODUCED if gain.high < MARGIN else INCONCLUSIVE
-    note = f"{counted(evidence, arm)}; {counted(evidence, control)}; more collapses by {spelled(fewer, digits=2)}"
+    note = f"{counted(evidence, arm)}; {counted(evidence, control)}; difference of shares: {spelled(fewer, digits=2)}"
     return Judgement(verdict, gain, note)
 
 
