@@ -30,6 +30,8 @@ IDENTITY = ("study", "arm", "tier", "seed")  # chosen by the cell, not knobs of 
 LONGEST = 160  # characters of an arm's name, a folder's: file systems take 255 bytes
 HELD_OUT = {"mean_at_k": "heldout_mean_at_k", "pass_at_k": "heldout_pass_at_k"}
 
+COSTS = ("rollouts", "generated_tokens", "trained_tokens", "flops", "seconds_generate", "seconds_update")
+
 
 class Stopped(Exception):
     """Raised by a progress callback to end a run; what it has done is kept."""
@@ -155,4 +157,7 @@ def _with_held_out(curves: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     # Where a small and a full evaluation fall on one update, the full one counts.
     order = evals.assign(effort=evals["queries"] * evals["samples"]).sort_values("effort", kind="stable")
     held_out = order.drop_duplicates([*keys, "level"], keep="last").groupby(keys, as_index=False)[list(HELD_OUT)].mean()
-    return curves.merge(held_out.rename(columns=HELD_OUT), on=keys, how="outer")
+    merged = curves.merge(held_out.rename(columns=HELD_OUT), on=keys, how="outer")
+    start = merged["update"] == 0
+    merged.loc[start, [name for name in COSTS if name in merged]] = 0.0
+    return merged
