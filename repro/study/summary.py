@@ -1,0 +1,152 @@
+"""What a notebook or a README says in numbers, as Markdown, computed from configs, tables and the ledger.
+
+Prose beside these carries no number of its own: it could only go stale, or be wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+
+from repro.study.definition import COLLAPSE, TIERS, Study
+from repro.study.statistics import Interval, t_interval
+from repro.study.tables import Tables
+
+NOT_EVIDENCE = "**Smoke tier: this proves that it runs. It is no evidence for or against anything.**\n\n"
+
+
+def setup(study: Study, tier: str) -> str:
+    """What every run of a tier shares, from the config itself. Imports torch, as configs name policies."""
+    config = study.config(next(iter(study.arms)), 0, tier)
+    world, policy, training, evaluation = config.world, config.policy, config.training, config.evaluation
+    allocation, levels = config.recipe.allocation, ", ".join(f"{n} {a}-{b}" for n, a, b in world.levels)
+    model = f"Qwen2, {policy.layers} layers of width {policy.hidden}, from scratch, supervised warm start"
+    rows = {
+        "tier": f"{tier}: {TIERS[tier]}",
+        "policy": policy.checkpoint or model,
+        "train queries": f"{world.train_queries}, fixed and finite: chains of {world.min_length} to {world.max_length} "
+        f"operations, up to {world.max_distractors} distractors",
+        "held-out queries": f"{world.heldout_queries} a level, disjoint from training; operations by level: {levels}",
+        "updates": f"{training.updates}, each on {allocation.prompts} prompts x {allocation.group_size} responses of "
+        f"up to {training.max_new_tokens} tokens at temperature {training.temperature:g}",
+        "optimiser": f"AdamW, learning rate {training.learning_rate:g}, betas {training.betas}, weight decay "
+        f"{training.weight_decay:g}, gradient norm clipped at {training.clip_norm:g}; the same for every arm",
+        "final evaluation": f"{evaluation.final_queries} queries a level, {evaluation.final_samples} samples each, of "
+        "the last policy; never the best checkpoint",
+        "collapse": f"{COLLAPSE.window}-update running mean of training reward below {COLLAPSE.fraction:g} of its own "
+        f"maximum for {COLLAPSE.stretch} consecutive updates, or a non-finite loss",
+    }
+    return _markdown(["", "fixed before the first run"], rows.items())
+
+
+def plan(study: Study, tier: str) -> str:
+    """Conditions with their algorithms, core ones bold, and how many paired seeds each has at a tier."""
+    rows: dict[str, dict[int, list[str]]] = {}
+    for name, arm in study.arms.items():
+        label = name.partition("@")[0]
+        by_seeds = rows.setdefault(arm.condition, {}).setdefault(study.seeds(name, tier), [])
+        by_seeds.append(f"**{label}**" if arm.core else label)
+    lines = [(f"`{c}`", n, ", ".join(names)) for c, by_seeds in rows.items() for n, names in by_seeds.items()]
+    return _markdown(["condition", "seeds", "algorithms (core in bold)"], lines)
+
+
+def outcome(tables: Tables, study: Study, condition: str) -> str:
+    """A row an arm at a condition: collapses, reward, held-out success with t intervals, cost."""
+    rows = []
+    for name, arm in study.arms.items():
+        runs = tables.runs[tables.runs["arm"] == name]
+        if arm.condition != condition or runs.empty:
+            continue
+        fallen = runs.loc[runs["collapsed"], "collapse_update"].dropna()
+        when = f", median update {fallen.median():.0f}" if len(fallen) else ""
+        values = [
+            f"**{arm.label}**" if arm.core else arm.label,
+            len(runs),
+            f"{int(runs['collapsed'].sum())} of {len(runs)}{when}",
+            spelled(_interval(runs["reward_last"], 1), 2),
+            spelled(_interval(runs["mean_at_8"], 100), 1),
+            spelled(_interval(runs["pass_at_8"], 100), 1),
+            f"{runs['lag_mean'].mean():.1f}",
+            f"{runs['seconds'].mean():.0f}",
+        ]
+        rows.append(values)
+    stamp = NOT_EVIDENCE if (tables.runs["tier"] == "smoke").any() else ""
+    if not rows:
+        return f"{stamp}No runs at `{condition}` in these tables."
+    head = ["arm", "seeds", "collapsed", "last reward", "mean@8, %", "pass@8, %", "lag, updates", "s a run"]
+    return stamp + _markdown(head, rows)
+
+
+def count(tables: Tables) -> str:
+    """A sentence on how much was run, and by which code."""
+    runs = tables.runs
+    commits = sorted({str(commit)[:7] for commit in runs["commit"].dropna()})
+    hours, rollouts = runs["seconds"].sum() / 3600, runs["rollouts"].sum() / 1e6
+    diverged = int((runs["status"] == "diverged").sum())
+    changed = ", with local changes" if runs["dirty"].fillna(False).any() else ""
+    return (
+        f"{len(runs)} runs of {runs['arm'].nunique()} arms, {runs['collapsed'].sum()} collapsed (of which {diverged} "
+        f"with a non-finite loss): {rollouts:.2f} million rollouts, {hours:.1f} hours of one process each, by code of "
+        f"commit {', '.join(commits) or 'unknown'}{changed}."
+    )
+
+
+def ledger(rows: Sequence[dict[str, Any]], detail: bool = True) -> str:
+    """The ledger's rows as Markdown: counts, a table, and with `detail` each row's rule and remarks below it."""
+    if not rows:
+        return "No claims."
+    verdicts = Counter(row["verdict"] for row in rows)
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
+    lines = [
+        (
+            f"`{row['id']}`",
+            row["statement"],
+            f"{row['paper_value']} ({row['source']})",
+            _measured(row),
+            row["seeds"],
+            f"**{row['verdict']}**",
+            f"`{row['figure']}`" if row["figure"] else "-",
+        )
+        for row in rows
+    ]
+    head = ["id", "claim", "paper (source)", "here [95 %]", "seeds", "verdict", "figure"]
+    text = f"{len(rows)} claims: {counts}.\n\n{_markdown(head, lines)}"
+    if detail:
+        rules: dict[str, list[str]] = {}
+        for row in rows:
+            rules.setdefault(f"{row['metric']}. {row['rule']}", []).append(f"`{row['id']}`")
+        text += "\n**Rules**, fixed before the runs:\n\n"
+        text += "".join(f"- {', '.join(ids)}: {rule}\n" for rule, ids in rules.items())
+        notes = [f"- `{row['id']}`: {row['note']}\n" for row in rows if row["note"]]
+        text += "\n**Remarks**\n\n" + "".join(notes) if notes else ""
+    return text
+
+
+def spelled(interval: Interval | None, digits: int) -> str:
+    """`12.3 [10.1, 14.5]`; a single run has no interval, and nothing measured is a dash."""
+    if interval is None:
+        return "-"
+    if not isfinite(interval.low):
+        return f"{interval.estimate:.{digits}f} (one seed)"
+    return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _interval(values: pd.Series, scale: float) -> Interval | None:
+    known = values.dropna()
+    return t_interval(scale * known) if len(known) else None
+
+
+def _measured(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "-"
+    ends = ("-" if end is None else f"{end:.3g}" for end in (row["low"], row["high"]))
+    return f"{row['value']:.3g} [{', '.join(ends)}] {row['unit']}"
+
+
+def _markdown(head: Sequence[str], rows: Any) -> str:
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |\n" for line in lines)
