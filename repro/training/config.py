@@ -57,7 +57,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Held-out evaluation: a small one along the way, the full one at both ends."""
+    """Held-out evaluation: a small one at the start and along the way, the full one at the end."""
 
     every: int = 50  # updates
     queries: int = 32  # per level, along the way

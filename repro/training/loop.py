@@ -38,10 +38,10 @@ def train(config: RunConfig, folder: Path, progress: Callable[[dict], None] | No
 
 
 def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dict[str, Any]:
-    started = time.perf_counter()
     training, recipe = config.training, config.recipe
     key = WarmStartKey(config.world, config.policy, config.warmstart, config.seed)
     policy = warm_start(key, data_folder() / "cache", config.device, progress)
+    started = time.perf_counter()  # the warm start is shared by all arms of a seed: no arm is charged for it
     learner = Learner(policy, recipe, training)
     state = load_checkpoint(run.folder, learner) or {"update": 0, "log": None, "source": None, "seconds": 0.0}
     run.log.rewind(state["log"])
@@ -76,9 +76,10 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
                     "update": done, "log": run.log.mark(), "source": source.state(), "seconds": seconds,
                 })
             progress({"update": done, "updates": training.updates})
-    if status == "finished":
-        evaluation(training.updates, config.evaluation.final_queries, config.evaluation.final_samples)
-        update = training.updates
+        else:
+            update = training.updates
+    # A diverged run is evaluated as well: the update that failed has not touched its weights.
+    evaluation(update, config.evaluation.final_queries, config.evaluation.final_samples)
     result = run.finish({
         "status": status,
         "updates": update,
