@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,7 @@ CONFIG = RunConfig(
     world=WORLD,
     # Wide enough that its weights exceed what a pipe holds unread (64 KiB).
     policy=PolicyConfig(hidden=16, layers=1, heads=2, kv_heads=2, feed_forward=512),
-    warmstart=WarmStartConfig(max_steps=2, decay_steps=1, noisy_steps=1, batch=2),
+    warmstart=WarmStartConfig(steps=2, flat_steps=1, noisy_steps=1, warmup_steps=1, batch=2),
     training=TrainingConfig(updates=40, max_new_tokens=6, checkpoint_every=4, gradient_split_every=0),
     evaluation=EvaluationConfig(every=0, queries=1, samples=1, final_queries=1, final_samples=1),
 )
@@ -70,11 +71,17 @@ def wait_for(condition):
         time.sleep(0.005)
 
 
+def states(pid):
+    """The states of a process's threads: T stopped, Z or X dead (or none at all), anything else alive."""
+    found = set()
+    for path in Path("/proc").glob(f"{pid}/task/*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.add(path.read_text().rpartition(")")[2].split()[0])
+    return found
+
+
 def alive(pid):
-    """Whether the process runs (a zombie, dead but not yet reaped, does not)."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+    return not states(pid) <= {"Z", "X"}
 
 
 def assert_nothing_left():
@@ -174,6 +181,25 @@ def logprobs(policy, rollouts):
     return reference_logprobs(policy.model, rollouts.prompts, rollouts.responses, rollouts.prompt_B)
 
 
+def test_a_slow_generator_takes_new_weights_up_between_batches(policy):
+    """It never reaches its limit of 4, where it would have to take them up: lags would then be 2 and 3 in turn."""
+    config = replace(
+        CONFIG,
+        schedule=Asynchronous(sync_every=2, staleness_threshold=1.0),
+        recipe=replace(CONFIG.recipe, allocation=Uniform(prompts=8, group_size=8)),
+        training=replace(CONFIG.training, max_new_tokens=40),
+    )
+    lags, depths = [], []
+    with AsynchronousSource(config, policy) as source:
+        for update in range(16):
+            rollouts, measured = source.next(update)
+            lags.append(rollouts.update - rollouts.version)
+            depths.append(measured["queue_depth"])
+            source.updated(update)
+    assert max(lags) < 4 and max(depths) <= 4
+    assert lags[:2] == [0, 1] and min(lags[2:]) < 2 and min(depths) == 0
+
+
 def test_resumed_then_stopped_then_killed(policy):
     """Threshold 0: synchronous per period. Taken up at update 5 of the period that ends at 8."""
     config = replace(CONFIG, schedule=replace(CONFIG.schedule, staleness_threshold=0.0))
@@ -186,6 +212,7 @@ def test_resumed_then_stopped_then_killed(policy):
             if update == 7:
                 assert source.depth == 0
                 os.kill(pid, signal.SIGSTOP)
+                wait_for(lambda: states(pid) == {"T"})
             source.updated(update)  # the sync at 8 blocks nobody, though nobody reads
         source.timeout = 0.2
         with pytest.raises(ReproError, match=f"pid {pid}.*sent nothing for 0.2 s at update 8"):
@@ -245,5 +272,6 @@ def test_the_generator_does_not_outlive_a_killed_learner(policy):
 
 def hold_a_source(policy, pipe):
     with AsynchronousSource(CONFIG, policy) as source:
+        wait_for(lambda: source.depth == 6)  # from here on the generator writes nothing that could fail
         pipe.send(source.process.pid)
         time.sleep(600)
