@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 import types
 import typing
 from typing import Any
@@ -57,7 +58,7 @@ def from_dict(annotation: Any, data: Any, where: str = "config") -> Any:
                 f"{where}: {data['kind']} has unknown fields {sorted(unknown)} and lacks {sorted(missing)}; "
                 "it was written by another version of the code"
             )
-        return cls(**{name: from_dict(hints[name], data[name], f"{where}.{name}") for name in names})
+        return _checked(where, cls, **{name: from_dict(hints[name], data[name], f"{where}.{name}") for name in names})
     return check_type(annotation, data, where)
 
 
@@ -85,7 +86,9 @@ def check_type(annotation: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
     elif annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        if abs(value) <= sys.float_info.max:
+            return float(value)
+        raise ReproError(f"{where}: {value!r} is not a finite number")
     elif isinstance(annotation, type) and isinstance(value, annotation):
         if not (annotation is int and isinstance(value, bool)):
             return value
@@ -130,7 +133,15 @@ def _replace(config: Any, path: list[str], value: Any, key: str) -> Any:
             new = from_dict(annotation, value, key)
         else:
             new = check_type(annotation, value, key)
-    return dataclasses.replace(config, **{path[0]: new})
+    return _checked(key, dataclasses.replace, config, **{path[0]: new})
+
+
+def _checked(where: str, make: Any, *args: Any, **fields: Any) -> Any:
+    """A dataclass made of values of the right type, which it may still refuse."""
+    try:
+        return make(*args, **fields)
+    except ValueError as error:
+        raise ReproError(f"{where}: {error}") from error
 
 
 def _dataclass_options(annotation: Any) -> tuple[type, ...]:
