@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import logging
 import re
 import sys
 import tempfile
@@ -39,6 +40,7 @@ AFTER_STUDIES = ("claims", "explore")  # read what the studies left; in reading 
 TIMEOUTS = {"smoke": 600}  # seconds a cell; other tiers train for hours in one
 PACKAGES = ("papermill", "nbclient", "ipykernel", "pandas", "matplotlib")
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "dict": dict}
+logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that are typed `int | None` as unknown
 SOCKET_PATH = 90  # characters; the system's limit for a socket's path is 104 or 108
 
 
@@ -275,7 +277,7 @@ def _failure(out: Path, source: nbformat.NotebookNode, traceback: str) -> Failur
 def _kernel_manager(sockets: Path, data: Path) -> type[AsyncKernelManager]:
     """A kernel of this interpreter, on sockets in a folder of its own: ports are shared by a machine, and raced for."""
     environment = {"REPRO_DATA": str(data), "PYTHONPATH": str(runs.REPOSITORY), "IPYTHONDIR": str(sockets / "ipython")}
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
     spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
 
     class Kernel(AsyncKernelManager):

@@ -44,10 +44,10 @@ def setup(study: Study, tier: str) -> str:
 
 
 def plan(study: Study, tier: str) -> str:
-    """Conditions with their algorithms, core ones bold, and how many paired seeds each has at a tier."""
+    """What a tier runs unless told otherwise: conditions, paired seeds, and algorithms with core ones bold."""
     rows: dict[str, dict[int, list[str]]] = {}
-    for name, arm in study.arms.items():
-        label = name.partition("@")[0]
+    for name in dict.fromkeys(cell.arm for cell in study.cells(tier)):
+        arm, label = study.arms[name], name.partition("@")[0]
         by_seeds = rows.setdefault(arm.condition, {}).setdefault(study.seeds(name, tier), [])
         by_seeds.append(f"**{label}**" if arm.core else label)
     lines = [(f"`{c}`", n, ", ".join(names)) for c, by_seeds in rows.items() for n, names in by_seeds.items()]
