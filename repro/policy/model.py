@@ -166,12 +166,13 @@ def load(source: str, device: str = "cpu", dtype: str = "float32") -> Policy:
 
     Raises ReproError if the checkpoint cannot be found or fetched, or if its tokenizer does not fit its vocabulary.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), use_safetensors=True)
         tokenizer = load_tokenizer(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ReproError(
             f"policy.checkpoint: {source!r} could not be loaded ({str(error).splitlines()[0]}). Give a folder that holds "
             "config.json, *.safetensors and a tokenizer, or a hub id while the hub can be reached."
