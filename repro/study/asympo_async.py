@@ -70,12 +70,14 @@ def _arm(algorithm: str, condition: str, seeds: int, core: bool = False, variant
 
 
 def _arms() -> dict[str, Arm]:
-    arms = [_arm(algorithm, condition, 10, core=True) for condition in ("ref", "lag0") for algorithm in CORE]
+    arms = [_arm(algorithm, "ref", 10, core=True) for algorithm in CORE]
+    arms += [_arm(algorithm, "lag0", 10, core=True) for algorithm in (*SWEPT, "gpg")]
+    arms += [_arm(algorithm, "lag0", 5) for algorithm in CORE if algorithm not in (*SWEPT, "gpg")]
     arms += [_arm(algorithm, "queue", 5) for algorithm in ("naive", "grpo", "spo", "asympo", "asympo_stable")]
     arms += [_arm(algorithm, "ref", 5) for algorithm in CONTROLS]
-    arms += [_arm(a, condition, 5) for condition in ("lag64", "lag32", "lag16", "lag4") for a in SWEPT]
-    arms += [_arm("spo", "ref", 5, variant=f"alpha{a}", recipe__objective__alpha=a) for a in (0.1, 0.5, 0.8)]
-    arms += [_arm(algorithm, "ref", 5) for algorithm in BASELINES]
+    arms += [_arm(a, condition, 5) for condition in ("lag4", "lag16", "lag32", "lag64") for a in SWEPT]
+    arms += [_arm("spo", "ref", 3, variant=f"alpha{a}", recipe__objective__alpha=a) for a in (0.1, 0.5, 0.8)]
+    arms += [_arm(algorithm, "ref", 3) for algorithm in BASELINES]
     arms += [
         _arm(a, "ref", 3, variant=f"lr{lr:g}", training__learning_rate=lr) for lr in (1e-4, 1e-3) for a in SWEPT
     ]

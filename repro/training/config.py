@@ -42,7 +42,7 @@ Schedule = Lagged | Asynchronous
 class TrainingConfig:
     """The learner. Defaults are verl's, which the ASymPO paper refers to, but for size and learning rate."""
 
-    updates: int = 200  # about 3 epochs of 512 queries by 8 (ASymPO section 5: 3 epochs)
+    updates: int = 150  # 2.3 epochs of 512 queries (ASymPO section 5: 3 epochs of 4k)
     learning_rate: float = 3e-4  # the paper's 2e-6 is for 1.7-4 B pretrained parameters
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
@@ -51,7 +51,7 @@ class TrainingConfig:
     temperature: float = 1.0
     microbatch_tokens: int = 1 << 16  # trained tokens per forward and backward; changes no number beyond rounding
     gradient_split_every: int = 10  # updates between measurements of per-sign gradients; 0: never
-    checkpoint_every: int = 25
+    checkpoint_every: int = 50
     threads: int = 1
 
 
