@@ -7,14 +7,14 @@ import transformers
 
 from repro.environments import arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
-from repro.policy.decoder import decoder
 from repro.policy.model import Policy, PolicyConfig, build, word_tokenizer
 
 torch.set_num_threads(1)
 
 WORLD = ArithmeticConfig(
-    names=6, max_length=2, max_distractors=1, train_queries=32, heldout_queries=4, levels=(("easy", 1, 1), ("hard", 2, 2))
-)
+    names=6, max_length=2, max_distractors=1, train_queries=32, heldout_queries=4,
+    levels=(("easy", 1, 1), ("hard", 2, 2)),
+)  # fmt: skip
 VOCABULARY = arithmetic.vocabulary(WORLD)
 SHAPE = PolicyConfig(hidden=16, layers=2, heads=2, kv_heads=2, feed_forward=32)
 
@@ -71,7 +71,3 @@ def ragged(seed: int, groups: int = 4, longest: int = 7) -> tuple[list, list, li
     responses = [tokens(rng.randint(1, longest)) for _ in prompt_B]
     responses[0], responses[1] = tokens(1), []
     return prompts, responses, prompt_B
-
-
-def decoder_of(policy: Policy):
-    return decoder(policy.parameters, policy.model.config)
