@@ -25,6 +25,7 @@ GROUPS = {
     "asynchronous baselines": [f"{name}@ref" for name in BASELINES],
 }
 ALPHA_LABELS = dict(zip(ALPHAS, ("α 0: SPO(0)", "α 0.1", "α 0.2", "α 0.5", "α 0.8", "α 1: naive"), strict=True))
+NO_RUNS = "no runs yet"
 NEAR = 25.0  # points from GRPO up to which a difference is drawn, and written beyond
 METRICS = {"mean_at_8": "mean@8, %", "pass_at_8": "pass@8, %"}
 
@@ -88,6 +89,9 @@ def ablation(tables: Tables, study: Study) -> Figure:
     for head, arms in GROUPS.items():
         heads.append((y + 0.15, head))
         y += 1.0
+        if not runs["arm"].isin(arms).any():
+            heads.append((y, NO_RUNS))
+            arms, y = [], y + 1.0
         for arm in arms:
             rows.append((arm, y, ALPHA_LABELS[arm] if arms == list(ALPHAS) else style.short_label(study, arm)))
             y += 1.0
@@ -107,12 +111,14 @@ def ablation(tables: Tables, study: Study) -> Figure:
     first.set_yticks([at for _, at, _ in rows], [label for _, _, label in rows])
     first.set_ylim(y - 0.4, -0.3)
     for tick, (arm, _, _) in zip(first.get_yticklabels(), rows, strict=True):
-        if arm.partition("@")[0] in CORE:
+        if style.algorithm_of(arm) in CORE:
             tick.set_color(style.look_of(arm).colour)
     for at, head in heads:
+        stated = head == NO_RUNS
         first.annotate(
-            head, (0, at), xycoords=("axes fraction", "data"), xytext=(-4, 0), textcoords="offset points", va="center",
-            ha="right", weight="bold", size=7.5, annotation_clip=False,
+            head, (0, at), xycoords=("axes fraction", "data"), xytext=(-4, 0), textcoords="offset points", ha="right",
+            va="center", weight="normal" if stated else "bold", size=7 if stated else 7.5,
+            color=style.MUTED if stated else style.INK, annotation_clip=False,
         )  # fmt: skip
     caption = (
         f"{style.seeds_text(runs, [arm for arm, _, _ in rows])}, at lag 8\u201323. Points: every run (cross: it "
@@ -135,7 +141,7 @@ def _absolute(ax: Axes, runs: pd.DataFrame, rows: list[tuple[str, float, str]], 
             ax.text(
                 0.5,
                 at,
-                "no runs yet",
+                NO_RUNS,
                 transform=ax.get_yaxis_transform(),
                 ha="center",
                 va="center",
@@ -186,11 +192,13 @@ def _difference(ax: Axes, runs: pd.DataFrame, rows: list[tuple[str, float, str]]
     for interval, at, colour in intervals:
         if abs(interval.estimate) > NEAR:
             below = interval.estimate < 0
-            text = f"{interval.estimate:+.0f} [{interval.low:+.0f}, {interval.high:+.0f}]".replace("-", "\u2212")
+            text = f"{interval.estimate:+.0f}"
+            if interval.n > 1:
+                text += f" [{interval.low:+.0f}, {interval.high:+.0f}]"
             ax.plot(left if below else right, at, marker="<" if below else ">", ms=3.5, color=colour, clip_on=False)
             ax.text(
-                0.05 if below else 0.95, at, text, transform=ax.get_yaxis_transform(), ha="left" if below else "right",
-                va="center", size=6.3, color=colour,
+                0.05 if below else 0.95, at, text.replace("-", "\u2212"), transform=ax.get_yaxis_transform(), va="center",
+                ha="left" if below else "right", size=6.3, color=colour,
             )  # fmt: skip
             continue
         for beyond, limit, marker in ((interval.low < left, left, "<"), (interval.high > right, right, ">")):

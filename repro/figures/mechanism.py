@@ -156,7 +156,11 @@ def _scale(ax: Axes, quantity: Quantity, drawn: list[Axes]) -> None:
         ticks = [t for t in [-d for d in decades[::-1]] + [0.0] + decades if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]]
         ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\u2212")))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}".replace("e-0", "e-").replace("-", "\u2212")
 
 
 # By lag -----------------------------------------------------------------------------------------------------
@@ -229,7 +233,8 @@ def mechanism_by_lag(tables: Tables, study: Study) -> Figure:
     caption = (
         f"{counts}. Points: the mean over a run's updates (geometric where the scale is logarithmic), every run; "
         f"markers: mean over runs with its 95 % t interval. Left: updates after the first {BUCKETS[-1][1]}, by the "
-        f"lag drawn for each. What is below {KL.floor:g} on a logarithmic scale, as the KL at lag 0, is drawn there."
+        f"lag drawn for each. What is below {_plain(KL.floor)} on a logarithmic scale, as the KL at lag 0, is drawn "
+        "there."
     )
     return style.finish(figure, "The mechanism by staleness", caption, tables.runs)
 

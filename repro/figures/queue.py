@@ -15,6 +15,7 @@ from repro.figures.curves import collapses, seed_curves
 from repro.study.definition import Study
 from repro.study.tables import Tables
 
+NO_RUNS = "no runs at the queue yet"
 ROWS = ("naive", "grpo", "spo", "asympo", "asympo_stable")
 
 
@@ -32,7 +33,7 @@ def queue(tables: Tables, study: Study) -> Figure:
                 ax.plot(
                     curve.x, curve.y, lw=0.5, color=style.look_of(arm).colour, alpha=0.45, label=f"{arm} seed {seed}"
                 )
-        _finish(ax, f"{column} was not measured", "update", text)
+        _finish(ax, f"{column} was not measured" if len(curves) else NO_RUNS, "update", text)
     for ax, column in ((axes[1, 0], "idle_generator"), (axes[1, 1], "idle_learner")):
         for at, arm in enumerate(arms):
             run = curves[curves["arm"] == arm]
@@ -44,7 +45,8 @@ def queue(tables: Tables, study: Study) -> Figure:
                     ax, idle, at - 0.12, style.look_of(arm), f"{arm} {column}", horizontal=True, beside=0.34, width=0.2,
                 )  # fmt: skip
         name = column.removeprefix("idle_")
-        _names(ax, study, arms, f"{name} waiting, % of time", f"{column} was not measured")
+        missing = f"{column} was not measured" if len(curves) else NO_RUNS
+        _names(ax, study, arms, f"{name} waiting, % of time", missing)
         if ax.lines:
             ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     ax = axes[1, 2]
@@ -70,7 +72,7 @@ def queue(tables: Tables, study: Study) -> Figure:
                     zorder=2,
                     label=f"{arm} at ref",
                 )
-    _names(ax, study, arms, "mean@8, %", "no runs at the queue yet")
+    _names(ax, study, arms, "mean@8, %", NO_RUNS)
     caption = (
         f"{style.seeds_text(tables.runs, arms)} at the queue. Histogram: share of all updates at each lag, thin a "
         "run, bars their mean with 95 % t interval; grey: the law of the simulated reference, uniform on 8\u201323. "
@@ -107,7 +109,7 @@ def _lags(ax: Axes, curves: pd.DataFrame) -> None:
             )  # fmt: skip
         ax.plot([7.5, 23.5], [1 / 16, 1 / 16], color=style.MUTED, lw=1.0, ls=style.DASHED, zorder=2)
         ax.text(23.8, 1 / 16, "8\u201323", size=6.5, va="center", color=style.MUTED)
-    _finish(ax, "no runs at the queue yet", "measured lag, updates", "share of updates")
+    _finish(ax, NO_RUNS, "measured lag, updates", "share of updates")
 
 
 def _known(curves: pd.DataFrame, column: str) -> bool:
@@ -135,4 +137,6 @@ def _names(ax: Axes, study: Study, arms: list[str], x: str, missing: str) -> Non
         ax.set_yticks([])
         return
     name_rows(ax, study, arms)
+    first = ax.get_subplotspec().is_first_col()
+    ax.tick_params(labelleft=first or not ax.figure.axes[3].lines)  # named once a row
     ax.locator_params(axis="x", nbins=5)

@@ -164,9 +164,12 @@ def finish(figure: Figure, title: str, caption: str, runs: pd.DataFrame | None =
         figure.text(
             0.5, 0.5, stamp, va="center", ha="center", rotation=18, color=ALARM, alpha=0.16, size=34, weight="bold"
         )
-    # Ticks are made when first drawn, and would else take the caller's settings.
-    figure.draw_without_rendering()
+    # Once and here: ticks are made when first measured, and would else take the caller's settings.
+    figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
+    for ax in figure.axes:
+        # The solver's last digits depend on the order of Python's sets, and with them the ids in an SVG.
+        ax.set_position([round(value, 6) for value in ax.get_position().bounds])
     return figure
 
 
