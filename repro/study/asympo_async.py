@@ -79,7 +79,7 @@ def _arms() -> dict[str, Arm]:
     arms += [_arm("spo", "ref", 3, variant=f"alpha{a}", recipe__objective__alpha=a) for a in (0.1, 0.5, 0.8)]
     arms += [_arm(algorithm, "ref", 3) for algorithm in BASELINES]
     arms += [
-        _arm(a, "ref", 3, variant=f"lr{lr:g}", training__learning_rate=lr) for lr in (1e-4, 1e-3) for a in SWEPT
+        _arm(a, "ref", 3, variant=f"lr{lr:g}", training__learning_rate=lr) for lr in (3e-5, 3e-4) for a in SWEPT
     ]
     return {arm.name: arm for arm in arms}
 
