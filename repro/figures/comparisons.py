@@ -22,7 +22,7 @@ GROUPS = {
     "core": [f"{name}@ref" for name in CORE],
     "controls": [f"{name}@ref" for name in CONTROLS],
     "α of SPO": list(ALPHAS),
-    "asynchronous baselines": [f"{name}@ref" for name in BASELINES],
+    "other baselines": [f"{name}@ref" for name in BASELINES],
 }
 ALPHA_LABELS = dict(zip(ALPHAS, ("α 0: SPO(0)", "α 0.1", "α 0.2", "α 0.5", "α 0.8", "α 1: naive"), strict=True))
 NO_RUNS = "no runs yet"
@@ -197,8 +197,8 @@ def _difference(ax: Axes, runs: pd.DataFrame, rows: list[tuple[str, float, str]]
                 text += f" [{interval.low:+.0f}, {interval.high:+.0f}]"
             ax.plot(left if below else right, at, marker="<" if below else ">", ms=3.5, color=colour, clip_on=False)
             ax.text(
-                0.05 if below else 0.95, at, text.replace("-", "\u2212"), transform=ax.get_yaxis_transform(), va="center",
-                ha="left" if below else "right", size=6.3, color=colour,
+                0.05 if below else 0.95, at, text.replace("-", "\u2212"), transform=ax.get_yaxis_transform(),
+                va="center", ha="left" if below else "right", size=6.3, color=colour,
             )  # fmt: skip
             continue
         for beyond, limit, marker in ((interval.low < left, left, "<"), (interval.high > right, right, ">")):

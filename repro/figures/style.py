@@ -108,7 +108,7 @@ def looks_of(arms: Sequence[str]) -> list[Look]:
     for k, arm in enumerate(arms):
         look, earlier = look_of(arm), sum(algorithm_of(other) == algorithm_of(arm) for other in arms[:k])
         if earlier:
-            shade = sns.blend_palette([look.colour, "white"], 6).as_hex()[min(earlier, 3)]
+            shade = sns.blend_palette([look.colour, "white"], 6).as_hex()[min(earlier + 1, 4)]
             look = Look(shade, (look.line, DASHED, DASHDOT, DOTTED)[min(earlier, 3)], "osD^vPh"[earlier % 7])
         looks.append(look)
     return looks
@@ -233,7 +233,7 @@ def label_ends(ax: Axes, items: Iterable[tuple[float, str, str]], gap: float = 0
         ax.annotate(
             text, (1.0, height), (1.045, placed), xycoords="axes fraction", textcoords="axes fraction", size=7,
             color=colour, va="center", annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5,
-                                                                           "shrinkA": 1, "shrinkB": 0},
+                                                                           "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
         )  # fmt: skip
 
 

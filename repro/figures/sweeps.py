@@ -16,7 +16,7 @@ from repro.study.tables import Tables
 
 LAGS = (0, 4, 16, 32, 64)
 REF_LAGS = (8, 23)
-RATES = {"-lr0.0001": 1e-4, "": 3e-4, "-lr0.001": 1e-3}  # the study's learning rate is the middle one
+RATES = {"-lr3e-05": 3e-5, "": 1e-4, "-lr0.0003": 3e-4}  # the study's learning rate is the middle one
 
 
 def _lag_place(lag: np.ndarray | float) -> np.ndarray | float:

@@ -44,6 +44,8 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
             _, moment, name = key.split(".", 2)
             value = value.cpu() if moment == "step" else value
             learner.optimiser.state[parameters[name]][moment] = value
+            # As after a step: an update whose responses give no gradient is then one of zeros, which the moments outlast.
+            parameters[name].grad = torch.zeros_like(parameters[name])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ReproError(
             f"{path} is damaged or belongs to another model ({error}); delete its folder to start this run again"

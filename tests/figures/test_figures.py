@@ -80,7 +80,7 @@ def test_every_seed_has_its_point(drawn):
         assert points(drawn["ablation"], f"{name}@ref mean_at_8") == times * SEEDS
     assert points(drawn["lag_sweep"], "naive@lag64 mean_at_8") == SEEDS
     assert len(labelled(drawn["lag_sweep"], "naive@ref mean_at_8 seed")) == SEEDS
-    assert points(drawn["learning_rate"], "asympo-lr0.001@ref pass_at_8") == SEEDS
+    assert points(drawn["learning_rate"], "asympo-lr0.0003@ref pass_at_8") == SEEDS
     assert points(drawn["difficulty"], "spo@ref easy") == 2 * SEEDS  # mean@8 and pass@8
     assert points(drawn["queue"], "asympo@queue mean_at_8") == SEEDS
     assert points(drawn["mechanism_by_lag"], "grpo@ref nll_ratio lag 8") == SEEDS
