@@ -44,7 +44,7 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
             _, moment, name = key.split(".", 2)
             value = value.cpu() if moment == "step" else value
             learner.optimiser.state[parameters[name]][moment] = value
-            # As after a step: an update whose responses give no gradient is then one of zeros, which the moments outlast.
+            # As after a step: where the next update has no gradient, its zeros still let the moments move the weights.
             parameters[name].grad = torch.zeros_like(parameters[name])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ReproError(
