@@ -51,8 +51,9 @@ def root(tmp_path_factory):
 
 
 def test_knobs_are_the_settings_that_can_be_changed():
-    found = explore.knobs(STUDY.config("spo@ref", 0, "small"))
-    assert found["training.learning_rate"] == 1e-4 and found["recipe.objective.alpha"] == 0.2
+    config = STUDY.config("spo@ref", 0, "small")
+    found = explore.knobs(config)
+    assert found["training.learning_rate"] == config.training.learning_rate and found["recipe.objective.alpha"] == 0.2
     assert found["schedule.low"] == 8 and found["device"] == "cpu"
     assert not {"arm", "seed", "study", "tier"} & found.keys()
 
