@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from repro.config import config_hash, to_dict
-from repro.environments import arithmetic
+from repro.environments import World, arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.query import Query
+from repro.errors import ReproError
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, load
 
@@ -43,7 +44,7 @@ class WarmStartConfig:
 class WarmStartKey:
     """All that a warm start depends on; its hash names the cached folder."""
 
-    world: ArithmeticConfig
+    world: World
     policy: PolicyConfig
     warmstart: WarmStartConfig
     seed: int
@@ -59,6 +60,9 @@ def warm_start(
     """
     if key.policy.checkpoint:
         return build(key.policy, [], key.seed, device)
+    if not isinstance(key.world, ArithmeticConfig):
+        raise ReproError(f"a policy from scratch cannot be warm-started on {type(key.world).__name__}, which has no traces "
+                         "of its own making: set policy.checkpoint to a folder or hub id")
     folder = cache / f"warmstart-{config_hash(key)}"
     if not (folder / "warmstart.json").is_file():
         policy = build(key.policy, arithmetic.vocabulary(key.world), key.seed, device)

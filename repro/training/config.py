@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from repro.algorithms import Recipe
+from repro.environments import World
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.policy.model import PolicyConfig
 from repro.policy.warmstart import WarmStartConfig
@@ -76,7 +77,7 @@ class RunConfig:
     seed: int
     recipe: Recipe
     schedule: Schedule = Lagged()
-    world: ArithmeticConfig = ArithmeticConfig()
+    world: World = ArithmeticConfig()
     policy: PolicyConfig = PolicyConfig()
     warmstart: WarmStartConfig = WarmStartConfig()
     training: TrainingConfig = TrainingConfig()

@@ -38,7 +38,7 @@ def evaluate(
             completions = sample(dec, prompts, [q for q, _ in chunk], seeds, training.max_new_tokens,
                                  policy.end_token, training.temperature)
             for place, ((q, _), completion) in enumerate(zip(chunk, completions, strict=True), first):
-                rewards[place] = reward_of(items[q], policy, completion)
+                rewards[place] = reward_of(config.world, items[q], policy, completion)
         by_query = [rewards[q * samples : (q + 1) * samples] for q in range(len(items))]
         records.append({
             "kind": "eval",

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from repro.environments import arithmetic
+from repro import environments
 from repro.errors import ReproError
 from repro.policy.model import Policy, parameter_count
 from repro.policy.warmstart import WarmStartKey, warm_start
@@ -45,7 +45,7 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
     learner = Learner(policy, recipe, training)
     state = load_checkpoint(run.folder, learner) or {"update": 0, "log": None, "source": None, "seconds": 0.0}
     run.log.rewind(state["log"])
-    heldout = arithmetic.heldout(config.world)
+    heldout = environments.heldout(config.world)
     unit = accounting.cost(policy.model.config, parameter_count(policy))
     status, update = "finished", state["update"]
 
@@ -105,7 +105,7 @@ def rollout_source(config: RunConfig, policy: Policy, state: dict | None) -> Ite
 
 def sampler(config: RunConfig, policy: Policy) -> Callable[[int, int], Rollouts]:
     """`sample(update, version)`: allocation picks queries, guidance dresses them, exploration grows the rollouts."""
-    queries = arithmetic.train_list(config.world, config.seed)
+    queries = environments.train_list(config.world, config.seed)
     recipe = config.recipe
 
     @torch.no_grad()
@@ -113,7 +113,7 @@ def sampler(config: RunConfig, policy: Policy) -> Callable[[int, int], Rollouts]
         dec = policy.decoder()
 
         def group_play(allotment: list[tuple[int, int]]) -> Rollouts:
-            return play(dec, policy, queries, allotment, recipe.guidance.prompt, update=update, version=version,
+            return play(dec, policy, queries, allotment, recipe.guidance.prompt, world=config.world, update=update, version=version,
                         seed=config.seed, max_new_tokens=config.training.max_new_tokens,
                         temperature=config.training.temperature)
 

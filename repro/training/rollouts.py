@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from repro.environments import arithmetic
+from repro.environments import World, reward
+from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.query import Query
 from repro.policy.decoder import Decoder
 from repro.policy.logprobs import layout, response_logprobs
@@ -46,9 +47,9 @@ def request_seed(seed: int, update: int, group: int, member: int) -> int:
     return random.Random(f"request:{seed}:{update}:{group}:{member}").getrandbits(64)
 
 
-def reward_of(query: Query, policy: Any, completion: Completion) -> float:
-    """The verifier's reward; a response that did not end within its budget earns 0."""
-    return arithmetic.reward(query, policy.decode(completion.tokens)) if completion.finished else 0.0
+def reward_of(world: World, query: Query, policy: Any, completion: Completion) -> float:
+    """The world's reward; a response that did not end within its budget earns 0."""
+    return reward(world, query, policy.decode(completion.tokens)) if completion.finished else 0.0
 
 
 def play(
@@ -58,6 +59,7 @@ def play(
     allotment: list[tuple[int, int]],
     prompt_of: Callable[[Query], str],
     *,
+    world: World = ArithmeticConfig(),
     update: int,
     version: int,
     seed: int,
@@ -76,7 +78,7 @@ def play(
     seeds = [request_seed(seed, update, g, i) for g, (_, size) in enumerate(allotment) for i in range(size)]
     completions = sample(dec, prompts, prompt_B, seeds, max_new_tokens, policy.end_token, temperature)
     chosen = [queries[allotment[g][0]] for g in prompt_B]
-    rewards = [reward_of(query, policy, c) for query, c in zip(chosen, completions, strict=True)]
+    rewards = [reward_of(world, query, policy, c) for query, c in zip(chosen, completions, strict=True)]
     return Rollouts(
         update=update,
         version=version,
