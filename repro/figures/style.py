@@ -230,10 +230,10 @@ def label_ends(ax: Axes, items: Iterable[tuple[float, str, str]], gap: float = 0
     to_axes = ax.transData + ax.transAxes.inverted()
     heights = [float(to_axes.transform((ax.get_xlim()[1], y))[1]) for y, _, _ in items]
     for placed, height, (_, text, colour) in zip(spread(heights, gap), heights, items, strict=True):
+        leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
         ax.annotate(
             text, (1.0, height), (1.045, placed), xycoords="axes fraction", textcoords="axes fraction", size=7,
-            color=colour, va="center", annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5,
-                                                                           "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
+            color=colour, va="center", annotation_clip=False, arrowprops=leader,
         )  # fmt: skip
 
 
