@@ -156,7 +156,7 @@ def draw_bundle(
     ax.fill_between(mean.x, mean.low, mean.high, color=look.colour, alpha=0.1 if light else 0.2, lw=0)
     whole = mean.count == mean.n
     line = (0, (2.5, 1.2)) if light else "-"
-    ax.plot(mean.x[whole], mean.mean[whole], color=colour, lw=1.5, ls=line, label=f"{name} mean")
+    ax.plot(mean.x[whole], mean.mean[whole], color=colour, lw=1.5, ls=line, zorder=4, label=f"{name} mean")
     left = ~whole & (mean.count > 1)
     if left.any():
         first = max(int(left.argmax()) - 1, 0)  # from the last point of the whole mean, without a gap
