@@ -83,7 +83,8 @@ def seed_curves(
         raise ReproError(f"smoothing={smoothing}: give a number of updates, 1 or more")
     costs = [] if x == "update" else ["seconds_generate", "seconds_update"] if x == "seconds" else [x]
     style.need(curves, [metric, *costs], "the table of curves")
-    runs = curves.loc[curves["arm"] == arm, ["seed", "update", metric, *costs]].sort_values(["seed", "update"])
+    columns = list(dict.fromkeys(["seed", "update", metric, *costs]))  # a cost can be its own x-axis
+    runs = curves.loc[curves["arm"] == arm, columns].sort_values(["seed", "update"])
     found = {}
     for seed, run in runs.groupby("seed"):
         if seeds is not None and seed not in seeds:
@@ -261,6 +262,8 @@ def curve_figure(
         condition = arm.partition("@")[2]
         several = len({other.partition("@")[2] for other in arms}) > 1
         last = mean.mean[mean.count == mean.n]
+        if not len(last):
+            raise ReproError(f"no point of {metric!r} in {arm!r} can be drawn{' on a logarithmic axis' if log else ''}")
         ends.append((float(last[-1]), f"{name}, {condition}" if several and condition else name, look.colour))
     if log:
         ax.set_yscale("log")

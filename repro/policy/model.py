@@ -168,7 +168,9 @@ def load(source: str, device: str = "cpu", dtype: str = "float32") -> Policy:
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for reading one file would break the display of the runs
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), use_safetensors=True)
         tokenizer = load_tokenizer(source)

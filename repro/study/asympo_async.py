@@ -107,8 +107,8 @@ def build(arm: Arm, seed: int, tier: str) -> Any:
                                       levels=(("easy", 1, 1), ("hard", 2, 2))),
             "policy": PolicyConfig(hidden=48, layers=2, heads=2, kv_heads=2, feed_forward=96),
             "warmstart": WarmStartConfig(steps=100, flat_steps=50, noisy_steps=20, warmup_steps=20, batch=16),
-            "training": TrainingConfig(updates=40, max_new_tokens=20, checkpoint_every=10),
-            "evaluation": EvaluationConfig(every=20, queries=8, final_queries=8),
+            "training": TrainingConfig(updates=24, max_new_tokens=20, checkpoint_every=10),
+            "evaluation": EvaluationConfig(every=12, queries=8, final_queries=8),
         })  # fmt: skip
     return override(config, dict(arm.settings))
 

@@ -26,7 +26,7 @@ from repro.study.rules import (
 
 # Figures, by file stem.
 CONVERGENCE, SURVIVAL, ABLATION, LAG_SWEEP, MECHANISM = (
-    f"asympo_async_{name}" for name in ("convergence", "survival", "ablation", "lag_sweep", "mechanism")
+    f"figures/asympo_async/{name}.png" for name in ("convergence", "survival", "ablation", "lag_sweep", "mechanism")
 )
 
 COLLAPSE_SOURCE = "Figure 1, Tables 2-4"

@@ -248,3 +248,11 @@ def test_curve_figure_refuses_what_it_cannot_draw(everything):
 def test_a_metric_measured_now_and_then_is_smoothed_in_updates(everything):
     curve = seed_curves(everything.curves, "grpo@ref", "grad_cosine", smoothing=20)[1]
     assert curve.update.tolist() == [20, 30, 40, 50, 60]  # two measurements a window
+
+
+def test_a_cost_against_itself_and_a_metric_without_positive_values(everything):
+    drawn = curve_figure(everything.curves, ["grpo@ref"], metric="flops", x="flops")
+    assert drawn.axes[0].lines
+    flat = everything.curves.assign(lag=0.0)
+    with pytest.raises(ReproError, match="no point of 'lag' in 'grpo@ref' can be drawn on a logarithmic axis"):
+        curve_figure(flat, ["grpo@ref"], metric="lag", log=True)
