@@ -113,27 +113,34 @@ def override(config: Any, assignments: list[str] | tuple[str, ...] | dict[str, A
             except json.JSONDecodeError:
                 pairs[key.strip()] = value
         assignments = pairs
-    for key, value in assignments.items():
-        config = _replace(config, key.split("."), value, key)
-    return config
+    return _replace(config, [(key.split("."), value, key) for key, value in assignments.items()])
 
 
-def _replace(config: Any, path: list[str], value: Any, key: str) -> Any:
+def _replace(config: Any, assignments: list[tuple[list[str], Any, str]]) -> Any:
+    """All of a dataclass's assignments (path, value, whole key) in one step, so that no half-changed one is judged."""
     names = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
-    if path[0] not in names:
-        known = ", ".join(names) or "none: it is a plain value"
-        raise ReproError(f"unknown setting {key!r}: {type(config).__name__} has no field {path[0]!r} (fields: {known})")
-    if len(path) > 1:
-        new = _replace(getattr(config, path[0]), path[1:], value, key)
-    else:
-        annotation = typing.get_type_hints(type(config))[path[0]]
-        if dataclasses.is_dataclass(value) and type(value) in (_dataclass_options(annotation) or (annotation,)):
-            new = value
-        elif dataclasses.is_dataclass(annotation) or _dataclass_options(annotation):
-            new = from_dict(annotation, value, key)
+    whole: dict[str, Any] = {}
+    inner: dict[str, list[tuple[list[str], Any, str]]] = {}
+    for path, value, key in assignments:
+        if path[0] not in names:
+            known = ", ".join(names) or "none: it is a plain value"
+            raise ReproError(f"unknown setting {key!r}: {type(config).__name__} has no field {path[0]!r} (fields: {known})")
+        if len(path) > 1:
+            inner.setdefault(path[0], []).append((path[1:], value, key))
         else:
-            new = check_type(annotation, value, key)
-    return _checked(key, dataclasses.replace, config, **{path[0]: new})
+            whole[path[0]] = _typed(typing.get_type_hints(type(config))[path[0]], value, key)
+    for name, parts in inner.items():
+        whole[name] = _replace(whole.get(name, getattr(config, name)), parts)
+    return _checked(", ".join(key for _, _, key in assignments), dataclasses.replace, config, **whole)
+
+
+def _typed(annotation: Any, value: Any, key: str) -> Any:
+    options = _dataclass_options(annotation) or (annotation,)
+    if dataclasses.is_dataclass(value) and type(value) in options:
+        return value
+    if any(dataclasses.is_dataclass(option) for option in options):
+        return from_dict(annotation, value, key)
+    return check_type(annotation, value, key)
 
 
 def _checked(where: str, make: Any, *args: Any, **fields: Any) -> Any:

@@ -40,6 +40,10 @@ class Recipe:
     guidance: Unguided = Unguided()
     exploration: Episodes = Episodes()
 
+    def __post_init__(self) -> None:
+        if self.objective.aggregation not in ("response", "token"):
+            raise ValueError(f"objective.aggregation is {self.objective.aggregation!r}; choose 'response' or 'token'")
+
 
 ALGORITHMS: dict[str, Recipe] = {
     "grpo": Recipe(GRPO(), GroupCredit("std")),

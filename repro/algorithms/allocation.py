@@ -13,6 +13,10 @@ class Uniform:
     prompts: int = 8  # queries per update; ASymPO section 5: 32
     group_size: int = 8  # ASymPO section 5, G
 
+    def __post_init__(self) -> None:
+        if self.prompts < 1 or self.group_size < 1:
+            raise ValueError(f"Uniform: {self.prompts} prompts of {self.group_size} rollouts; give 1 or more of each")
+
     def allot(self, update: int, queries: int, seed: int) -> list[tuple[int, int]]:
         """(query index, group size) of each group of an update: a pure function, so that a resumed run asks the same.
 

@@ -166,7 +166,8 @@ def reward(query: Query, response: str) -> float:
 
     A value must be stated, not only used: "kiwi = plum +8" answers nothing. Linear in the response's length.
     """
-    match = _FINAL_VALUE.search(response[-64:])
+    end = response if len(response) <= 64 else "|" + response[-64:]  # the bar: what was cut off is no bare value
+    match = _FINAL_VALUE.search(end)
     return float(match is not None and int(match[1]) == int(query.answer))
 
 

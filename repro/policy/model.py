@@ -35,6 +35,13 @@ class PolicyConfig:
     sharpness: float = 10.0
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "float64", "bfloat16", "float16"):
+            raise ReproError(f"policy.dtype is {self.dtype!r}; choose float32, bfloat16, float16 or float64")
+        if self.hidden % self.heads or self.heads % self.kv_heads or (self.hidden // self.heads) % 2:
+            raise ReproError(f"policy: {self.hidden} does not divide into {self.heads} heads of even width, or these into "
+                             f"{self.kv_heads} key-value heads")
+
 
 @dataclass
 class Policy:

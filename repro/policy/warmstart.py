@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -39,6 +40,10 @@ class WarmStartConfig:
     warmup_steps: int = 50
     clip_norm: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.warmup_steps < 1 or not 0 <= self.flat_steps < self.steps or self.noisy_steps < 0:
+            raise ReproError("warmstart: batch and warmup_steps must be 1 or more, flat_steps below steps, noisy_steps 0 or more")
+
 
 @dataclass(frozen=True)
 class WarmStartKey:
@@ -60,21 +65,26 @@ def warm_start(
     """
     if key.policy.checkpoint:
         return build(key.policy, [], key.seed, device)
-    if not isinstance(key.world, ArithmeticConfig):
-        raise ReproError(f"a policy from scratch cannot be warm-started on {type(key.world).__name__}, which has no traces "
-                         "of its own making: set policy.checkpoint to a folder or hub id")
+    if not isinstance(key.world, ArithmeticConfig) or key.world.style != "symbols":
+        raise ReproError("a policy from scratch can be warm-started only on the arithmetic world in style 'symbols', "
+                         "whose words make up its vocabulary: set policy.checkpoint to a folder or hub id")
     folder = cache / f"warmstart-{config_hash(key)}"
     if not (folder / "warmstart.json").is_file():
         policy = build(key.policy, arithmetic.vocabulary(key.world), key.seed, device)
         losses = train_supervised(policy, key, progress)
         partial = Path(f"{folder}.{random.SystemRandom().getrandbits(32):08x}.partial")
-        partial.mkdir(parents=True)
-        policy.save(partial)
-        (partial / "warmstart.json").write_text(json.dumps({"key": to_dict(key), "steps": len(losses), "loss": losses}, indent=1))
         try:
-            partial.rename(folder)
-        except OSError:  # another process was first; its weights are the same
-            shutil.rmtree(partial)
+            partial.mkdir(parents=True)
+            policy.save(partial)
+            summary = {"key": to_dict(key), "steps": len(losses), "loss": losses}
+            (partial / "warmstart.json").write_text(json.dumps(summary, indent=1))
+            with contextlib.suppress(OSError):  # another process was first; its weights are the same
+                partial.rename(folder)
+        except OSError as error:
+            raise ReproError(f"{partial}: the warm start could not be saved ({error}); free some space or set REPRO_DATA "
+                             "to a folder that can be written") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return load(str(folder), device, key.policy.dtype)
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from repro.algorithms import Recipe
 from repro.environments import World
 from repro.environments.arithmetic import ArithmeticConfig
+from repro.errors import ReproError
 from repro.policy.model import PolicyConfig
 from repro.policy.warmstart import WarmStartConfig
+
+
+def at_least_one(where: str, config: Any, *names: str) -> None:
+    """ReproError, naming the setting, if one of the named fields is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ReproError(f"{where}.{name} is {getattr(config, name)}; give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,10 @@ class Lagged:
 
     low: int = 8
     high: int = 23
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ReproError(f"schedule: a lag between {self.low} and {self.high} updates is not possible; give 0 <= low <= high")
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,11 @@ class TrainingConfig:
     checkpoint_every: int = 50
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        at_least_one("training", self, "updates", "max_new_tokens", "microbatch_tokens", "threads")
+        if self.temperature <= 0 or self.clip_norm <= 0 or self.learning_rate < 0:
+            raise ReproError("training: temperature and clip_norm must be positive, and learning_rate not negative")
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -65,6 +83,9 @@ class EvaluationConfig:
     samples: int = 4
     final_queries: int = 64
     final_samples: int = 8  # mean@8 and pass@8 (ASymPO section 5)
+
+    def __post_init__(self) -> None:
+        at_least_one("evaluation", self, "queries", "samples", "final_queries", "final_samples")
 
 
 @dataclass(frozen=True)
@@ -83,3 +104,10 @@ class RunConfig:
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in (self.study, self.arm, self.tier):  # they name the run's folder
+            if not name or name.startswith(".") or "/" in name or "\0" in name:
+                raise ReproError(f"{name!r} cannot name a study, an arm or a tier")
+        if self.seed < 0:
+            raise ReproError(f"seed {self.seed} is negative")

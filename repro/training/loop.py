@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from repro import environments
+from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.model import Policy, parameter_count
 from repro.policy.warmstart import WarmStartKey, warm_start
@@ -46,6 +47,7 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
     state = load_checkpoint(run.folder, learner) or {"update": 0, "log": None, "source": None, "seconds": 0.0}
     run.log.rewind(state["log"])
     heldout = environments.heldout(config.world)
+    check_context(config, policy, heldout)
     unit = accounting.cost(policy.model.config, parameter_count(policy))
     status, update = "finished", state["update"]
 
@@ -146,15 +148,27 @@ def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
     }
 
 
+def check_context(config: RunConfig, policy: Policy, heldout: dict[str, list[Query]]) -> None:
+    """ReproError if a prompt and a response may not fit the model's context."""
+    queries = environments.train_list(config.world, config.seed) + [q for level in heldout.values() for q in level]
+    longest = max(len(policy.encode(config.recipe.guidance.prompt(query))) for query in queries)
+    context = policy.model.config.max_position_embeddings
+    if longest + config.training.max_new_tokens > context:
+        raise ReproError(f"a prompt of {longest} tokens with training.max_new_tokens={config.training.max_new_tokens} does not "
+                         f"fit the model's context of {context}: allow fewer new tokens or choose another policy")
+
+
 def check_device(device: str) -> None:
     """ReproError if `device` cannot be used here."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ReproError(f"device={device}: this machine has no usable CUDA GPU. Set device=cpu, or install a CUDA build "
                          "of torch and a driver (`repro doctor` shows what is there).")
     try:
-        torch.empty(0, device=device)
+        kind = torch.device(device).type
     except RuntimeError as error:
         raise ReproError(f"device={device!r}: torch cannot use it ({str(error).splitlines()[0]})") from error
+    if kind not in ("cpu", "cuda"):
+        raise ReproError(f"device={device!r} is not supported; choose cpu or cuda")
 
 
 def device_name(device: str) -> str:
