@@ -164,7 +164,7 @@ def test_without_lookback_it_is_transformers_own_initialisation():
 
 
 def test_a_checkpoint_overrides_the_shape(policy, saved):
-    back = build(PolicyConfig(checkpoint=str(saved), hidden=999), [], seed=5)
+    back = build(PolicyConfig(checkpoint=str(saved), hidden=1000), [], seed=5)
     assert all(torch.equal(p, back.parameters[name]) for name, p in policy.parameters.items())
     half = build(PolicyConfig(checkpoint=str(saved), dtype="bfloat16"), [], seed=5)
     assert {p.dtype for p in half.parameters.values()} == {torch.bfloat16}
