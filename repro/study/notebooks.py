@@ -244,7 +244,7 @@ def _planned(name: str, tier: str, seeds: int | None, jobs: int | None) -> tuple
         return NOTEBOOKS / "explore.ipynb", {"tier": tier, "demo_run": tier == "smoke"}
     study = study_named(name)
     study.check_tier(tier)
-    parameters = {"tier": tier, "seeds": seeds} | ({} if jobs is None else {"jobs": jobs})
+    parameters = {"tier": tier, "seeds": seeds, "run": True} | ({} if jobs is None else {"jobs": jobs})
     return NOTEBOOKS / study.notebook, parameters
 
 

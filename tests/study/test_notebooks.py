@@ -119,7 +119,7 @@ def test_reproduce_reports_a_failing_notebook_and_goes_on(tmp_path, monkeypatch)
     monkeypatch.setattr(notebooks, "STUDIES", {study.name: study})
     monkeypatch.setattr(notebooks, "study_named", {study.name: study}.__getitem__)
     (tmp_path / "notebooks").mkdir()
-    bad = 'tier: str = "?"  # tier\nseeds: int | None = None  # seeds\njobs: int = 9  # jobs'
+    bad = 'tier: str = "?"  # tier\nseeds: int | None = None  # seeds\njobs: int = 9  # jobs\nrun: bool = False  # run'
     write(tmp_path / "notebooks/bad.ipynb", "ok = 3", "print('before')\nassert ok == 4, 'three'", "1", parameters=bad)
     where = "import os, sys, repro\nprint(os.getcwd(), sys.executable, os.environ['REPRO_DATA'])"
     write(tmp_path / "notebooks/claims.ipynb", where, parameters="paper: str = 'all'  # paper")
@@ -139,7 +139,7 @@ def test_reproduce_reports_a_failing_notebook_and_goes_on(tmp_path, monkeypatch)
     for part in ("bad.ipynb: FAILED in cell 4", str(failed.log), "assert ok == 4", "AssertionError: three"):
         assert part in report.summary()
     meta = nbformat.read(failed.out, 4).metadata.repro
-    assert meta.parameters == {"tier": "smoke", "seeds": 2, "jobs": 1}
+    assert meta.parameters == {"tier": "smoke", "seeds": 2, "jobs": 1, "run": True}
     assert meta.status == "failed" and meta.failure.cell == 4
     expected = f"{tmp_path}/notebooks {sys.executable} {tmp_path}/data\n"
     assert outputs(folder / "claims.ipynb")[-1] == expected == claims.log.read_text()
