@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from repro.algorithms import ALGORITHMS
+from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.query import Query
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, parameter_count
@@ -92,7 +93,7 @@ def grpo_step(device: str, config: BenchConfig) -> dict[str, Any]:
         with torch.no_grad():
             rollouts = play(
                 policy.decoder(), policy, queries, [(i, config.group) for i in range(len(queries))],
-                lambda query: query.text, update=update, version=update, seed=config.seed,
+                lambda query: query.text, world=ArithmeticConfig(), update=update, version=update, seed=config.seed,
                 max_new_tokens=training.max_new_tokens, temperature=training.temperature,
             )  # fmt: skip
         scored = dataclasses.replace(rollouts, reward_B=[reward(policy.decode(r)) for r in rollouts.responses])

@@ -22,8 +22,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--arm", required=True, help="for example asympo@ref; `repro studies` lists them")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--tier", default="smoke")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                     help="override a setting, for example training.updates=50 (repeatable)")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting, for example training.updates=50 (repeatable)",
+    )
     run.add_argument("--dry-run", action="store_true", help="print the resolved config and where results would lie")
 
     reproduce = commands.add_parser("reproduce", help="execute the study notebooks, then figures and claims")
@@ -111,7 +116,9 @@ def run(options: argparse.Namespace) -> None:
 
         from repro.training.loop import train
     except ModuleNotFoundError as error:
-        raise ReproError(f"training needs the package {error.name!r}: pip install '.[train]' (see `repro doctor`)") from error
+        raise ReproError(
+            f"training needs the package {error.name!r}: pip install '.[train]' (see `repro doctor`)"
+        ) from error
     with tqdm(total=config.training.updates, unit="update", desc=f"{options.arm} seed {options.seed}") as bar:
 
         def show(state: dict) -> None:

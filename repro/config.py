@@ -124,7 +124,9 @@ def _replace(config: Any, assignments: list[tuple[list[str], Any, str]]) -> Any:
     for path, value, key in assignments:
         if path[0] not in names:
             known = ", ".join(names) or "none: it is a plain value"
-            raise ReproError(f"unknown setting {key!r}: {type(config).__name__} has no field {path[0]!r} (fields: {known})")
+            raise ReproError(
+                f"unknown setting {key!r}: {type(config).__name__} has no field {path[0]!r} (fields: {known})"
+            )
         if len(path) > 1:
             inner.setdefault(path[0], []).append((path[1:], value, key))
         else:

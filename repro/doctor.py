@@ -86,9 +86,7 @@ def cached_models() -> list[str]:
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     return [
-        name
-        for name in PAPER_MODELS
-        if any(hub.glob(f"models--{name.replace('/', '--')}/snapshots/*/*.safetensors"))
+        name for name in PAPER_MODELS if any(hub.glob(f"models--{name.replace('/', '--')}/snapshots/*/*.safetensors"))
     ]
 
 
@@ -156,9 +154,7 @@ def render(found: dict) -> str:
     for extra in dict.fromkeys(p["extra"] for p in found["packages"]):
         shown = []
         for p in (p for p in found["packages"] if p["extra"] == extra):
-            note = {"ok": "", "missing": "missing", "untested": f"untested, pinned is {p['pinned']}"}[
-                p["status"]
-            ]
+            note = {"ok": "", "missing": "missing", "untested": f"untested, pinned is {p['pinned']}"}[p["status"]]
             shown.append(" ".join(filter(None, (p["name"], p["installed"], note))))
         lines.append(f"{extra:<9} {', '.join(shown)}")
     lines.append("")

@@ -44,9 +44,7 @@ def bootstrap_constants():
 def test_every_requirement_is_pinned_once():
     names = [name for group in pins().values() for name in group]
     assert len(names) == len(set(names))
-    assert all(
-        re.fullmatch(r"\d+(\.\d+)+", version) for group in pins().values() for version in group.values()
-    )
+    assert all(re.fullmatch(r"\d+(\.\d+)+", version) for group in pins().values() for version in group.values())
 
 
 def test_dev_is_everything_but_vllm():

@@ -70,12 +70,16 @@ class ArithmeticConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_length <= self.max_length or self.max_distractors < 0 or self.modulus < 2:
-            raise ReproError(f"arithmetic world: lengths {self.min_length}..{self.max_length}, distractors "
-                             f"{self.max_distractors}, modulus {self.modulus} describe no problem")
+            raise ReproError(
+                f"arithmetic world: lengths {self.min_length}..{self.max_length}, distractors "
+                f"{self.max_distractors}, modulus {self.modulus} describe no problem"
+            )
         if not self.max_length + 1 + self.max_distractors <= self.names <= len(NAMES):
-            raise ReproError(f"arithmetic world: {self.max_length} operations with {self.max_distractors} distractors "
-                             f"need {self.max_length + 1 + self.max_distractors} names; world.names is {self.names}, "
-                             f"and there are {len(NAMES)}")
+            raise ReproError(
+                f"arithmetic world: {self.max_length} operations with {self.max_distractors} distractors "
+                f"need {self.max_length + 1 + self.max_distractors} names; world.names is {self.names}, "
+                f"and there are {len(NAMES)}"
+            )
 
 
 def vocabulary(config: ArithmeticConfig) -> list[str]:
@@ -209,5 +213,7 @@ def _distinct(
         if query.text not in seen:
             seen.add(query.text)
             queries.append(query)
-    raise ReproError(f"arithmetic world: {split} wants {count} distinct problems, but the world of lengths {lengths} "
-                     f"gives only {len(queries)}; ask for fewer or make it larger")
+    raise ReproError(
+        f"arithmetic world: {split} wants {count} distinct problems, but the world of lengths {lengths} "
+        f"gives only {len(queries)}; ask for fewer or make it larger"
+    )

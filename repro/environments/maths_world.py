@@ -1,4 +1,4 @@
-"""A published maths set as a world to train in: a fixed training subset, held-out queries by level, a checked reward."""
+"""A published maths set as a world: a fixed training subset, held-out queries by level, a checked reward."""
 
 from __future__ import annotations
 

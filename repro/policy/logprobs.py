@@ -105,9 +105,9 @@ def hidden_states(dec: Decoder, lay: Layout) -> Tensor:
     visible_prompt = (causal_RR & real_PR[:, None, :] | torch.eye(R, dtype=torch.bool, device=device))[:, None]
     causal_TT = torch.ones(T, T, dtype=torch.bool, device=device).tril()
     B = len(lay.prompt_B)
-    visible_response = torch.cat(
-        (real_PR[lay.prompt_B][:, None, :].expand(B, T, R), causal_TT.expand(B, T, T)), 2
-    )[:, None]
+    visible_response = torch.cat((real_PR[lay.prompt_B][:, None, :].expand(B, T, R), causal_TT.expand(B, T, T)), 2)[
+        :, None
+    ]
     for layer in dec.layers:
         q, k, v = qkv(dec, layer, x, cos, sin)
         k_PR, v_PR = _pad(k[: lay.prompts], lay.slot_PR), _pad(v[: lay.prompts], lay.slot_PR)
@@ -115,8 +115,9 @@ def hidden_states(dec: Decoder, lay: Layout) -> Tensor:
         k_BS = torch.cat((k_PR[lay.prompt_B], _pad(k[lay.prompts :], lay.slot_BT)), 1)
         v_BS = torch.cat((v_PR[lay.prompt_B], _pad(v[lay.prompts :], lay.slot_BT)), 1)
         from_responses = attend(dec, _pad(q[lay.prompts :], lay.slot_BT), k_BS, v_BS, visible_response)
-        attended = torch.cat((from_prompts.flatten(0, 1)[lay.prompt_slot],
-                              from_responses.flatten(0, 1)[lay.response_slot]))
+        attended = torch.cat(
+            (from_prompts.flatten(0, 1)[lay.prompt_slot], from_responses.flatten(0, 1)[lay.response_slot])
+        )
         x = finish_layer(dec, layer, x, attended)
     return final_hidden(dec, x[lay.predictor_M])
 
@@ -178,5 +179,5 @@ def reference_logprobs(
     out = logp.new_zeros(len(rows), longest)
     for b, response in enumerate(responses):
         if response:
-            out = out.index_put((torch.tensor([b]), torch.arange(len(response))), logp[b, width - 1 - len(response):])
+            out = out.index_put((torch.tensor([b]), torch.arange(len(response))), logp[b, width - 1 - len(response) :])
     return out

@@ -39,8 +39,10 @@ class PolicyConfig:
         if self.dtype not in ("float32", "float64", "bfloat16", "float16"):
             raise ReproError(f"policy.dtype is {self.dtype!r}; choose float32, bfloat16, float16 or float64")
         if self.hidden % self.heads or self.heads % self.kv_heads or (self.hidden // self.heads) % 2:
-            raise ReproError(f"policy: {self.hidden} does not divide into {self.heads} heads of even width, or these into "
-                             f"{self.kv_heads} key-value heads")
+            raise ReproError(
+                f"policy: {self.hidden} does not divide into {self.heads} heads of even width, or these into "
+                f"{self.kv_heads} key-value heads"
+            )
 
 
 @dataclass
@@ -93,8 +95,8 @@ def word_tokenizer(words: list[str]):
 def load_tokenizer(source: str):
     """The tokenizer saved at a folder or hub id, giving the ids it gave when it was saved.
 
-    A word-level tokenizer is loaded by the class that saved it: AutoTokenizer would take the model's type (qwen2) for the
-    tokenizer's and put Qwen's own splitting of digits in front of it.
+    A word-level tokenizer is loaded by the class that saved it: AutoTokenizer would take the model's type (qwen2)
+    for the tokenizer's and put Qwen's own splitting of digits in front of it.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -145,9 +147,9 @@ def lookup_init(model: torch.nn.Module, amplitude: float, sharpness: float) -> N
     Layer 0: head i looks i + 1 tokens back. k_bias is q_bias rotated by i + 1 positions, so that the rotary score of a
     pair peaks at that distance; the three fastest frequencies alone carry it (`amplitude` each), for only they tell
     neighbours apart. All heads read by one value map V and write into orthogonal subspaces O_i.
-    Layer 1: head i compares what stands i back with what stood i + 1 back (q = sharpness O_{i-1}^T x, k = sharpness O_i^T x),
-    so it finds what followed an earlier occurrence. From transformers' own initialisation (biases zero, where
-    a head that looks a fixed distance back has no gradient) the same is learned, some ten times slower.
+    Layer 1: head i compares what stands i back with what stood i + 1 back (q = sharpness O_{i-1}^T x,
+    k = sharpness O_i^T x), so it finds what followed an earlier occurrence. From transformers' own initialisation
+    (biases zero, where a head that looks a fixed distance back has no gradient) the same is learned far later.
     """
     config = model.config
     heads, width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
@@ -183,12 +185,14 @@ def load(source: str, device: str = "cpu", dtype: str = "float32") -> Policy:
         tokenizer = load_tokenizer(source)
     except (OSError, ValueError, SafetensorError) as error:
         raise ReproError(
-            f"policy.checkpoint: {source!r} could not be loaded ({str(error).splitlines()[0]}). Give a folder that holds "
-            "config.json, *.safetensors and a tokenizer, or a hub id while the hub can be reached."
+            f"policy.checkpoint: {source!r} could not be loaded ({str(error).splitlines()[0]}). Give a folder that "
+            "holds config.json, *.safetensors and a tokenizer, or a hub id while the hub can be reached."
         ) from error
     if len(tokenizer) > model.config.vocab_size:
-        raise ReproError(f"policy.checkpoint: the tokenizer of {source!r} has {len(tokenizer)} tokens, its model only "
-                         f"{model.config.vocab_size}; they do not belong together")
+        raise ReproError(
+            f"policy.checkpoint: the tokenizer of {source!r} has {len(tokenizer)} tokens, its model only "
+            f"{model.config.vocab_size}; they do not belong together"
+        )
     if tokenizer.eos_token_id is None:
         raise ReproError(f"policy.checkpoint: the tokenizer of {source!r} names no end token (eos_token)")
     return Policy(model.to(device), tokenizer)

@@ -130,9 +130,7 @@ def sample(
             request, token_B, running = request[running], token_B[running], running[running]
         token_B, logp_B = draw(batch.step(token_B, R + t), uniform[request, t + 1], temperature)
     tokens, logps, lengths, finished = tokens.T.tolist(), logps.T.tolist(), lengths.tolist(), finished.tolist()
-    return [
-        Completion(tokens[b][: lengths[b]], logps[b][: lengths[b]], finished[b]) for b in range(len(rows))
-    ]
+    return [Completion(tokens[b][: lengths[b]], logps[b][: lengths[b]], finished[b]) for b in range(len(rows))]
 
 
 class _Batch:

@@ -42,7 +42,9 @@ class WarmStartConfig:
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.warmup_steps < 1 or not 0 <= self.flat_steps < self.steps or self.noisy_steps < 0:
-            raise ReproError("warmstart: batch and warmup_steps must be 1 or more, flat_steps below steps, noisy_steps 0 or more")
+            raise ReproError(
+                "warmstart: batch and warmup_steps must be 1 or more, flat_steps below steps, noisy_steps 0 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ def warm_start(
     if key.policy.checkpoint:
         return build(key.policy, [], key.seed, device)
     if not isinstance(key.world, ArithmeticConfig) or key.world.style != "symbols":
-        raise ReproError("a policy from scratch can be warm-started only on the arithmetic world in style 'symbols', "
-                         "whose words make up its vocabulary: set policy.checkpoint to a folder or hub id")
+        raise ReproError(
+            "a policy from scratch can be warm-started only on the arithmetic world in style 'symbols', "
+            "whose words make up its vocabulary: set policy.checkpoint to a folder or hub id"
+        )
     folder = cache / f"warmstart-{config_hash(key)}"
     if not (folder / "warmstart.json").is_file():
         policy = build(key.policy, arithmetic.vocabulary(key.world), key.seed, device)
@@ -81,8 +85,10 @@ def warm_start(
             with contextlib.suppress(OSError):  # another process was first; its weights are the same
                 partial.rename(folder)
         except OSError as error:
-            raise ReproError(f"{partial}: the warm start could not be saved ({error}); free some space or set REPRO_DATA "
-                             "to a folder that can be written") from error
+            raise ReproError(
+                f"{partial}: the warm start could not be saved ({error}); free some space or set REPRO_DATA "
+                "to a folder that can be written"
+            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return load(str(folder), device, key.policy.dtype)
@@ -119,8 +125,14 @@ def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict
                 optimiser.zero_grad()
             losses.append(loss.item())
             if progress:
-                progress({"phase": "warm start", "step": len(losses), "of": settings.steps + settings.noisy_steps,
-                          "loss": losses[-1]})
+                progress(
+                    {
+                        "phase": "warm start",
+                        "step": len(losses),
+                        "of": settings.steps + settings.noisy_steps,
+                        "loss": losses[-1],
+                    }
+                )
 
     def rise_and_fall() -> Iterator[float]:
         for step in range(settings.steps):

@@ -1,8 +1,9 @@
 """The study of ASymPO and SPO: does training without behaviour log-probs stay stable under staleness, and why?
 
 Conditions: `lagK` samples every update from the weights of K updates before (lag0 is synchronous, the control); `ref`
-draws K from 8..23 for each update, the lag law of the paper's set-up (16 updates a sync, staleness threshold 0.5, a generator that
-keeps its queue full); `queue` is the real thing: a generator process, a bounded queue, a sync every 16 updates.
+draws K from 8..23 for each update, the lag law of the paper's set-up (16 updates a sync, staleness threshold 0.5, a
+generator that keeps its queue full); `queue` is the real thing: a generator process, a bounded queue, a sync every 16
+updates.
 """
 
 from __future__ import annotations
@@ -78,9 +79,7 @@ def _arms() -> dict[str, Arm]:
     arms += [_arm(a, condition, 5) for condition in ("lag4", "lag16", "lag32", "lag64") for a in SWEPT]
     arms += [_arm("spo", "ref", 3, variant=f"alpha{a}", recipe__objective__alpha=a) for a in (0.1, 0.5, 0.8)]
     arms += [_arm(algorithm, "ref", 3) for algorithm in BASELINES]
-    arms += [
-        _arm(a, "ref", 3, variant=f"lr{lr:g}", training__learning_rate=lr) for lr in (3e-5, 3e-4) for a in SWEPT
-    ]
+    arms += [_arm(a, "ref", 3, variant=f"lr{lr:g}", training__learning_rate=lr) for lr in (3e-5, 3e-4) for a in SWEPT]
     # Added when five seeds had shown the naive loss fall within 150 updates without meeting the rule for a collapse.
     arms += [_arm(a, "ref", 3, variant="long", training__updates=450) for a in ("naive", "gpg", *SWEPT[1:])]
     return {arm.name: arm for arm in arms}

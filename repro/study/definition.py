@@ -79,7 +79,7 @@ class Study:
     def cells(self, tier: str, arms: list[str] | None = None, seeds: int | None = None) -> list[Any]:
         """The RunConfigs of a grid, seed by seed and core arms first, so that an interrupted grid is still paired.
 
-        Without `arms`: all of them at the small and paper tiers, the core ones at smoke. `seeds` caps each arm's number.
+        Without `arms`: all of them at the small and paper tiers, the core ones at smoke. `seeds` caps each arm's.
         """
         self.check_tier(tier)
         chosen = arms or [name for name, arm in self.arms.items() if arm.core or tier != "smoke"]
@@ -92,5 +92,8 @@ class Study:
             counts[name] = min(self.seeds(name, tier), seeds or self.seeds(name, tier))
         order = sorted(chosen, key=lambda name: not self.arms[name].core)
         return [
-            self.config(name, seed, tier) for seed in range(max(counts.values())) for name in order if seed < counts[name]
+            self.config(name, seed, tier)
+            for seed in range(max(counts.values()))
+            for name in order
+            if seed < counts[name]
         ]

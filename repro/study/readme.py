@@ -57,26 +57,26 @@ def finding(root: Path) -> str:
 
     present = set(collapsed.index)
     lines = []
-    if {"naive@ref", "gpg@ref", "naive@lag0"} <= present:
+    if {"naive@ref", "gpg@ref", "naive@lag0", "grpo@ref"} <= present:
         lines.append(
-            f"- **Does it collapse, and is it staleness?** With rollouts 8-23 updates old, {fell('naive@ref')} runs of "
-            f"the naive current-policy loss collapse and {fell('gpg@ref')} of GPG; with fresh rollouts {fell('naive@lag0')}. "
-            f"Held-out success ends at {success['naive@ref']:.0f} % instead of {success['naive@lag0']:.0f} %."
+            f"- **Does the naive loss fall, and is it staleness?** Trained on rollouts 8-23 updates old, it ends at "
+            f"{success['naive@ref']:.0f} % held-out success (GPG {success['gpg@ref']:.0f} %), GRPO at "
+            f"{success['grpo@ref']:.0f} %; on fresh rollouts the naive loss ends at {success['naive@lag0']:.0f} %. "
+            f"Runs that meet the rule for a collapse: naive {fell('naive@ref')}, GPG {fell('gpg@ref')}, "
+            f"naive with fresh rollouts {fell('naive@lag0')}."
         )
     if {"spo@ref", "asympo@ref", "grpo@ref"} <= present:
         lines.append(
-            f"- **Stable without behaviour log-probabilities?** SPO collapses in {fell('spo@ref')} runs, ASymPO in "
-            f"{fell('asympo@ref')}, GRPO (which reads them) in {fell('grpo@ref')}. Final held-out success against GRPO: "
+            f"- **Are SPO and ASymPO stable without behaviour log-probabilities?** Collapsed: SPO {fell('spo@ref')}, "
+            f"ASymPO {fell('asympo@ref')}, GRPO (which reads them) {fell('grpo@ref')}. Held-out success against GRPO: "
             f"ASymPO {against('asympo-parity-grpo')}, SPO {against('spo-parity-grpo')}."
         )
-    if {"batch_scaled@ref", "asympo_shuffled@ref", "naive_p_low@ref", "asympo@ref"} <= present:
-        others = ", ".join(
-            f"{study.arms[arm].label} {success[arm]:.0f} % ({fell(arm)} collapsed)"
-            for arm in ("batch_scaled@ref", "asympo_shuffled@ref", "naive_p_low@ref")
-        )
+    controls = [arm for arm in ("batch_scaled@ref", "asympo_shuffled@ref", "naive_p_low@ref") if arm in present]
+    if controls and "asympo@ref" in present:
+        others = ", ".join(f"{study.arms[arm].label} {success[arm]:.0f} %" for arm in controls)
         lines.append(
-            f"- **Is it the balance of each response?** ASymPO {success['asympo@ref']:.0f} % ({fell('asympo@ref')} collapsed); its controls: "
-            f"{others}."
+            "- **Is it the balance of each response that does it?** Held-out success over the shared setting: ASymPO "
+            f"{success['asympo@ref']:.0f} %; controls: {others}."
         )
     return "\n".join(lines) or "Too few arms are committed yet."
 
@@ -107,8 +107,10 @@ def studies(root: Path) -> str:
     lines = ["| study | paper | arms (core) | runs at the small tier | notebook |", "|---|---|---|---|---|"]
     for study in STUDIES.values():
         core = sum(arm.core for arm in study.arms.values())
-        lines.append(f"| `{study.name}` | {study.title} | {len(study.arms)} ({core}) | {len(study.cells('small'))} | "
-                     f"[{study.notebook}](notebooks/{study.notebook}) |")
+        lines.append(
+            f"| `{study.name}` | {study.title} | {len(study.arms)} ({core}) | {len(study.cells('small'))} | "
+            f"[{study.notebook}](notebooks/{study.notebook}) |"
+        )
     return "\n".join(lines)
 
 

@@ -77,9 +77,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """a - b, (n,), of runs that share their seed; raises ValueError when the lengths differ."""
     a, b = finite_vector(a, "a"), finite_vector(b, "b")
     if len(a) != len(b):
-        raise ValueError(
-            f"paired values need one b for each a, got {len(a)} and {len(b)}; match them by seed"
-        )
+        raise ValueError(f"paired values need one b for each a, got {len(a)} and {len(b)}; match them by seed")
     return a - b
 
 
@@ -128,9 +126,7 @@ def _tail_values(samples: np.ndarray, tail: float) -> tuple[float, float]:
     """The k-th smallest and largest sample, k = (R + 1) tail; no interpolation: samples may be infinite."""
     k = floor((len(samples) + 1) * tail + 1e-9)
     if k < 1:
-        raise ValueError(
-            f"{len(samples)} resamples are too few for this level; take at least {round(1 / tail)}"
-        )
+        raise ValueError(f"{len(samples)} resamples are too few for this level; take at least {round(1 / tail)}")
     ordered = np.sort(samples)
     return float(ordered[k - 1]), float(ordered[-k])
 
@@ -172,9 +168,7 @@ def paired_studentised_bootstrap_interval(
 def _strata(values: Sequence[ArrayLike], name: str) -> list[np.ndarray]:
     """Runs of each task, list of (n_k,); raises ValueError for no task or a task without runs."""
     if len(values) == 0 or any(np.ndim(task) != 1 for task in values):
-        raise ValueError(
-            f"{name} must be a non-empty list of tasks, each a list of its runs; wrap one task as [runs]"
-        )
+        raise ValueError(f"{name} must be a non-empty list of tasks, each a list of its runs; wrap one task as [runs]")
     return [finite_vector(task, f"{name}[{k}]") for k, task in enumerate(values)]
 
 
@@ -193,9 +187,7 @@ def iqm(scores: Sequence[ArrayLike]) -> float:
     return float(_trimmed_mean(np.concatenate(_strata(scores, "scores"))))
 
 
-def iqm_interval(
-    scores: Sequence[ArrayLike], level: float = 0.95, rng: Rng = 0, resamples: int = 9999
-) -> Interval:
+def iqm_interval(scores: Sequence[ArrayLike], level: float = 0.95, rng: Rng = 0, resamples: int = 9999) -> Interval:
     """IQM with the percentile interval of a bootstrap that resamples runs within each task; n counts runs.
 
     It under-covers for few runs and is meant for many tasks. Infinite when some task has one run, which
@@ -328,9 +320,7 @@ def running_mean(values: ArrayLike, window: int) -> np.ndarray:
     """
     values = np.asarray(values, dtype=float)
     if window < 1 or values.ndim != 1:
-        raise ValueError(
-            f"running_mean needs a 1-D sequence and window >= 1, got {values.shape} and {window}"
-        )
+        raise ValueError(f"running_mean needs a 1-D sequence and window >= 1, got {values.shape} and {window}")
     mean = np.full(len(values), nan)
     if len(values) >= window:
         mean[window - 1 :] = np.lib.stride_tricks.sliding_window_view(values, window).mean(1)

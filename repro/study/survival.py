@@ -186,9 +186,7 @@ def paired_time_ratio(
     end_a, end_b = np.broadcast_to(end_a, a.shape), np.broadcast_to(end_b, b.shape)
     for name, time, end in (("a", a, end_a), ("b", b, end_b)):
         if not ((time > 0) & ((time <= end) | np.isinf(time)) & np.isfinite(end)).all():
-            raise ValueError(
-                f"times of {name} must be None or in 0 < time <= end of run, got {time} and ends {end}"
-            )
+            raise ValueError(f"times of {name} must be None or in 0 < time <= end of run, got {time} and ends {end}")
     reached_a, reached_b = np.isfinite(a), np.isfinite(b)
     both = reached_a & reached_b
     ratio = Interval(nan, 0.0, inf, 0, level)

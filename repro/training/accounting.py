@@ -1,9 +1,9 @@
 """What a run costs: FLOPs from counted tokens, itemised, beside the 2P/6P rule of thumb.
 
 A multiply-add is two FLOPs. Itemised: the matrices of the blocks for every token that passes through, the scores and
-weighted sums of attention for every (query, visible key) pair, and the head wherever a logit is made. Looking an embedding
-up costs nothing; norms, rotations and activations are left out (about 2 % at these sizes). A backward pass costs
-twice its forward pass. The count follows what this engine does: a prompt passes once for its group, a response's
+weighted sums of attention for every (query, visible key) pair, and the head wherever a logit is made. Looking an
+embedding up costs nothing; norms, rotations and activations are left out (about 2 % at these sizes). A backward pass
+costs twice its forward pass. The count follows what this engine does: a prompt passes once for its group, a response's
 last token passes never, and responses without gradient have no backward pass.
 """
 

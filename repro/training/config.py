@@ -33,7 +33,9 @@ class Lagged:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high:
-            raise ReproError(f"schedule: a lag between {self.low} and {self.high} updates is not possible; give 0 <= low <= high")
+            raise ReproError(
+                f"schedule: a lag between {self.low} and {self.high} updates is not possible; give 0 <= low <= high"
+            )
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class TrainingConfig:
     """The learner. Defaults are verl's, which the ASymPO paper refers to, but for size and learning rate."""
 
     updates: int = 150  # 2.3 epochs of 512 queries (ASymPO section 5: 3 epochs of 4k)
-    learning_rate: float = 1e-4  # of 5e-5, 1e-4, 2e-4: GRPO's best on a seed that is not reported (paper: 2e-6 at 1.7-4 B)
+    learning_rate: float = (
+        1e-4  # of 5e-5, 1e-4, 2e-4: GRPO's best on a seed that is not reported (paper: 2e-6 at 1.7-4 B)
+    )
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     clip_norm: float = 1.0

@@ -35,19 +35,28 @@ def evaluate(
             chunk = pairs[first : first + ROWS]
             seeds = [request_seed(-1, 0, q, k) for q, k in chunk]
             training = config.training
-            completions = sample(dec, prompts, [q for q, _ in chunk], seeds, training.max_new_tokens,
-                                 policy.end_token, training.temperature)
+            completions = sample(
+                dec,
+                prompts,
+                [q for q, _ in chunk],
+                seeds,
+                training.max_new_tokens,
+                policy.end_token,
+                training.temperature,
+            )
             for place, ((q, _), completion) in enumerate(zip(chunk, completions, strict=True), first):
                 rewards[place] = reward_of(config.world, items[q], policy, completion)
         by_query = [rewards[q * samples : (q + 1) * samples] for q in range(len(items))]
-        records.append({
-            "kind": "eval",
-            "update": update,
-            "level": level,
-            "queries": len(items),
-            "samples": samples,
-            "mean_at_k": sum(rewards) / len(rewards),
-            "pass_at_k": sum(max(group) > 0 for group in by_query) / len(by_query),
-            "seconds": time.perf_counter() - started,
-        })
+        records.append(
+            {
+                "kind": "eval",
+                "update": update,
+                "level": level,
+                "queries": len(items),
+                "samples": samples,
+                "mean_at_k": sum(rewards) / len(rewards),
+                "pass_at_k": sum(max(group) > 0 for group in by_query) / len(by_query),
+                "seconds": time.perf_counter() - started,
+            }
+        )
     return records

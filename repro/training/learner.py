@@ -1,9 +1,9 @@
 """The learner: log-probabilities, the objective's gradient, one optimiser step.
 
 The objective always sees the whole update at once. Its gradient with respect to the log-probabilities is taken first
-(they are a small table); the model's backward pass then runs part by part with that gradient as its seed. So micro-batches
-change no number beyond rounding, whatever statistics of the batch an objective uses, and responses that it gives no
-gradient (groups with all-equal rewards, for most) cost no backward pass.
+(they are a small table); the model's backward pass then runs part by part with that gradient as its seed. So
+micro-batches change no number beyond rounding, whatever statistics of the batch an objective uses, and responses that it
+gives no gradient (groups with all-equal rewards, for most) cost no backward pass.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Learner:
         )
 
     def update(self, rollouts: Rollouts, split_gradients: bool = False) -> tuple[dict[str, float], CurrentPolicyBatch]:
-        """One optimiser step on `rollouts`; its metrics, and the batch as a fully informed observer sees it (no gradient).
+        """One optimiser step on `rollouts`; its metrics, and the batch as a fully informed observer sees it.
 
         `split_gradients` also measures the gradients of positive and negative responses apart (one more backward).
         Raises Diverged, before anything is changed, if the loss or the gradient is not finite.
@@ -59,8 +59,10 @@ class Learner:
         batch, parts = self._score(rollouts)
         objective = self.recipe.objective
         leaf_BT = batch.logp_BT.requires_grad_()
-        seen = batch if objective.reads_behaviour else CurrentPolicyBatch(
-            leaf_BT, batch.mask_BT, batch.advantage_B, batch.reward_B, batch.group_B
+        seen = (
+            batch
+            if objective.reads_behaviour
+            else CurrentPolicyBatch(leaf_BT, batch.mask_BT, batch.advantage_B, batch.reward_B, batch.group_B)
         )
         loss = aggregate(objective.loss_BT(seen), batch.mask_BT, objective.aggregation)
         (grad_BT,) = torch.autograd.grad(loss, leaf_BT) if loss.requires_grad else (torch.zeros_like(leaf_BT),)
@@ -110,7 +112,9 @@ class Learner:
             behaviour_BT[b, : len(row)] = torch.tensor(row)
         mixed_B = in_mixed_group(reward_B, group_B).cpu()
         chunks = [
-            (rows, mixed) for mixed in (True, False) for rows in self._chunks(rollouts, torch.nonzero(mixed_B == mixed)[:, 0])
+            (rows, mixed)
+            for mixed in (True, False)
+            for rows in self._chunks(rollouts, torch.nonzero(mixed_B == mixed)[:, 0])
         ]
         parts = []
         for i, (rows, mixed) in enumerate(chunks):
@@ -166,6 +170,6 @@ class Learner:
 
     def _gradient(self) -> Tensor:
         """The whole gradient as one vector (a copy)."""
-        return torch.cat([
-            (torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.policy.parameters.values()
-        ])
+        return torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.policy.parameters.values()]
+        )

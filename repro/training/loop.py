@@ -74,20 +74,29 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
                 evaluation(done, config.evaluation.queries, config.evaluation.samples)
             if training.checkpoint_every and done % training.checkpoint_every == 0 and done < training.updates:
                 seconds = state["seconds"] + time.perf_counter() - started
-                save_checkpoint(run.folder, learner, {
-                    "update": done, "log": run.log.mark(), "source": source.state(), "seconds": seconds,
-                })
+                save_checkpoint(
+                    run.folder,
+                    learner,
+                    {
+                        "update": done,
+                        "log": run.log.mark(),
+                        "source": source.state(),
+                        "seconds": seconds,
+                    },
+                )
             progress({"update": done, "updates": training.updates})
         else:
             update = training.updates
     # A diverged run is evaluated as well: the update that failed has not touched its weights.
     evaluation(update, config.evaluation.final_queries, config.evaluation.final_samples)
-    result = run.finish({
-        "status": status,
-        "updates": update,
-        "parameters": unit.parameters,
-        "seconds": state["seconds"] + time.perf_counter() - started,
-    })
+    result = run.finish(
+        {
+            "status": status,
+            "updates": update,
+            "parameters": unit.parameters,
+            "seconds": state["seconds"] + time.perf_counter() - started,
+        }
+    )
     (run.folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return result
 
@@ -115,9 +124,19 @@ def sampler(config: RunConfig, policy: Policy) -> Callable[[int, int], Rollouts]
         dec = policy.decoder()
 
         def group_play(allotment: list[tuple[int, int]]) -> Rollouts:
-            return play(dec, policy, queries, allotment, recipe.guidance.prompt, world=config.world, update=update, version=version,
-                        seed=config.seed, max_new_tokens=config.training.max_new_tokens,
-                        temperature=config.training.temperature)
+            return play(
+                dec,
+                policy,
+                queries,
+                allotment,
+                recipe.guidance.prompt,
+                world=config.world,
+                update=update,
+                version=version,
+                seed=config.seed,
+                max_new_tokens=config.training.max_new_tokens,
+                temperature=config.training.temperature,
+            )
 
         allotment = recipe.allocation.allot(update, len(queries), config.seed)
         (rollouts,) = recipe.exploration.explore(group_play, allotment)
@@ -154,15 +173,19 @@ def check_context(config: RunConfig, policy: Policy, heldout: dict[str, list[Que
     longest = max(len(policy.encode(config.recipe.guidance.prompt(query))) for query in queries)
     context = policy.model.config.max_position_embeddings
     if longest + config.training.max_new_tokens > context:
-        raise ReproError(f"a prompt of {longest} tokens with training.max_new_tokens={config.training.max_new_tokens} does not "
-                         f"fit the model's context of {context}: allow fewer new tokens or choose another policy")
+        raise ReproError(
+            f"a prompt of {longest} tokens with training.max_new_tokens={config.training.max_new_tokens} does not "
+            f"fit the model's context of {context}: allow fewer new tokens or choose another policy"
+        )
 
 
 def check_device(device: str) -> None:
     """ReproError if `device` cannot be used here."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ReproError(f"device={device}: this machine has no usable CUDA GPU. Set device=cpu, or install a CUDA build "
-                         "of torch and a driver (`repro doctor` shows what is there).")
+        raise ReproError(
+            f"device={device}: this machine has no usable CUDA GPU. Set device=cpu, or install a CUDA build "
+            "of torch and a driver (`repro doctor` shows what is there)."
+        )
     try:
         kind = torch.device(device).type
     except RuntimeError as error:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from repro.environments import World, reward
-from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.query import Query
 from repro.policy.decoder import Decoder
 from repro.policy.logprobs import layout, response_logprobs
@@ -23,7 +22,7 @@ MISMATCH_ROWS = 8  # responses per batch whose log-probabilities are recomputed 
 
 @dataclass
 class Rollouts:
-    """A batch of ragged groups. Lists are indexed by response unless said; plain data, so that it can be queued and saved."""
+    """A batch of ragged groups, lists indexed by response unless said: plain data, to be queued and saved."""
 
     update: int  # the learner update that will consume it
     version: int  # learner updates that the sampling weights had seen
@@ -59,7 +58,7 @@ def play(
     allotment: list[tuple[int, int]],
     prompt_of: Callable[[Query], str],
     *,
-    world: World = ArithmeticConfig(),
+    world: World,
     update: int,
     version: int,
     seed: int,
@@ -69,8 +68,8 @@ def play(
     """Sample and score one group per allotted (query index, group size), under the weights of `dec`.
 
     `policy` encodes, decodes and names the end token.
-    The log-probabilities of some rows are recomputed by the trainer's forward: `mismatch_kl` near 0 (1e-10 in fp32) shows
-    that sampler and trainer agree on these very weights.
+    The log-probabilities of some rows are recomputed by the trainer's forward: `mismatch_kl` near 0 (1e-10 in fp32)
+    shows that sampler and trainer agree on these very weights.
     """
     started = time.perf_counter()
     prompts = [policy.encode(prompt_of(queries[index])) for index, _ in allotment]
@@ -99,8 +98,12 @@ def play(
 def _mismatch(dec: Decoder, prompts, prompt_B, completions, update: int, temperature: float) -> float:
     rows = [(update * MISMATCH_ROWS + i) % len(completions) for i in range(min(MISMATCH_ROWS, len(completions)))]
     used = sorted({prompt_B[b] for b in rows})
-    lay = layout([prompts[p] for p in used], [completions[b].tokens for b in rows],
-                 [used.index(prompt_B[b]) for b in rows], dec.embedding.device)
+    lay = layout(
+        [prompts[p] for p in used],
+        [completions[b].tokens for b in rows],
+        [used.index(prompt_B[b]) for b in rows],
+        dec.embedding.device,
+    )
     trainer = response_logprobs(dec, lay, temperature)[0].cpu()
     total, count = 0.0, 0
     for row, b in enumerate(rows):

@@ -26,8 +26,8 @@ def version_for(schedule: Lagged, seed: int, update: int) -> int:
 class LaggedSource:
     """Rollouts with a lag of exactly K updates, in one process and bit for bit repeatable.
 
-    Keeping rollouts is cheaper than keeping weights: as soon as version v exists, everything is sampled that later updates
-    will consume from v. That is what a ring of weight snapshots would sample later, token for token, for no
+    Keeping rollouts is cheaper than keeping weights: as soon as version v exists, everything is sampled that later
+    updates will consume from v. That is what a ring of weight snapshots would sample later, token for token, for no
     snapshot at all, and each batch is checked against the trainer while its weights are at hand.
     """
 

@@ -64,9 +64,7 @@ def test_welch_interval_by_hand_and_by_scipy():
     interval = st.welch_interval(a, b)
     half = stats.t.ppf(0.975, (16 / 9) / (1 / 18 + 1)) * sqrt(4 / 3)
     assert limits(interval) == pytest.approx((1 - half, 1 + half))
-    assert limits(interval) == pytest.approx(
-        tuple(stats.ttest_ind(a, b, equal_var=False).confidence_interval())
-    )
+    assert limits(interval) == pytest.approx(tuple(stats.ttest_ind(a, b, equal_var=False).confidence_interval()))
     assert interval.n == 5
 
 
@@ -269,13 +267,9 @@ def test_paired_proportions_by_hand():
 
 def test_paired_proportions_against_published_values():
     # Newcombe (1998) gives 0.0569 to 0.3404 for the table 36, 12, 2, 0.
-    assert limits(st.paired_proportions(*pairs(36, 12, 2, 0)).difference) == pytest.approx(
-        (0.0569, 0.3404), abs=5e-5
-    )
+    assert limits(st.paired_proportions(*pairs(36, 12, 2, 0)).difference) == pytest.approx((0.0569, 0.3404), abs=5e-5)
     # Bentur et al. (2009) in Fagerland, Lydersen and Laake (2017), chapter 8: -0.507 to -0.026.
-    assert limits(st.paired_proportions(*pairs(1, 1, 7, 12)).difference) == pytest.approx(
-        (-0.507, -0.026), abs=5e-4
-    )
+    assert limits(st.paired_proportions(*pairs(1, 1, 7, 12)).difference) == pytest.approx((-0.507, -0.026), abs=5e-4)
 
 
 def test_paired_proportions_refuse_what_is_not_a_share():
@@ -289,10 +283,7 @@ def test_paired_proportions_with_correlation():
         st.paired_proportions(*pairs(20, 4, 0, 24)),
         st.paired_proportions(*pairs(10, 14, 10, 14)),
     )
-    assert (
-        together.difference.high - together.difference.low
-        < unrelated.difference.high - unrelated.difference.low
-    )
+    assert together.difference.high - together.difference.low < unrelated.difference.high - unrelated.difference.low
     mirrored = st.paired_proportions(*pairs(20, 0, 4, 24)).difference
     assert limits(mirrored) == pytest.approx((-together.difference.high, -together.difference.low))
 

@@ -48,14 +48,10 @@ def test_kaplan_meier_at_the_ends_of_the_scale():
     none = sv.kaplan_meier([100] * 10, [False] * 10)
     assert none.survival.tolist() == [1, 1] and none.low == pytest.approx([0.691503] * 2, abs=1e-6)
     # Shorter follow-up of some says less about late times.
-    assert sv.kaplan_meier([50, 100], [False] * 2).low.tolist() == pytest.approx(
-        [sqrt(0.025), sqrt(0.025), 0.025]
-    )
+    assert sv.kaplan_meier([50, 100], [False] * 2).low.tolist() == pytest.approx([sqrt(0.025), sqrt(0.025), 0.025])
     # All at once: zero successes of four.
     at_once = sv.kaplan_meier([5] * 4, [True] * 4)
-    assert at_once.survival[-1] == 0 and (at_once.low[-1], at_once.high[-1]) == pytest.approx(
-        (0, 1 - 0.025**0.25)
-    )
+    assert at_once.survival[-1] == 0 and (at_once.low[-1], at_once.high[-1]) == pytest.approx((0, 1 - 0.025**0.25))
     # One after the other: the last upper limit stays.
     spread_out = sv.kaplan_meier([1, 2, 3], [True] * 3)
     assert spread_out.survival[-1] == 0 and spread_out.high[-1] == spread_out.high[-2] < 1
@@ -145,9 +141,7 @@ def test_log_rank_against_scipy():
         stats.CensoredData(uncensored=b[event_b], right=b[~event_b]),
     )
     result = sv.log_rank(a, event_a, b, event_b)
-    assert result.chi2 == pytest.approx(oracle.statistic**2) and result.p_value == pytest.approx(
-        oracle.pvalue
-    )
+    assert result.chi2 == pytest.approx(oracle.statistic**2) and result.p_value == pytest.approx(oracle.pvalue)
     assert sv.log_rank(b, event_b, a, event_a).p_value == pytest.approx(result.p_value)
 
 

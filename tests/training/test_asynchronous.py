@@ -32,7 +32,10 @@ WORLD = ArithmeticConfig(
     names=6, max_length=2, max_distractors=0, train_queries=8, heldout_queries=2, levels=(("easy", 1, 2),)
 )
 CONFIG = RunConfig(
-    study="test", arm="test", tier="smoke", seed=3,
+    study="test",
+    arm="test",
+    tier="smoke",
+    seed=3,
     recipe=Recipe(Naive(), allocation=Uniform(prompts=2, group_size=2)),
     schedule=Asynchronous(sync_every=4, staleness_threshold=0.5, timeout_seconds=120),
     world=WORLD,

@@ -20,7 +20,10 @@ WORLD = ArithmeticConfig(
     names=6, max_length=2, max_distractors=0, train_queries=8, heldout_queries=2, levels=(("easy", 1, 2),)
 )
 CONFIG = RunConfig(
-    study="test", arm="test", tier="smoke", seed=3,
+    study="test",
+    arm="test",
+    tier="smoke",
+    seed=3,
     recipe=Recipe(Naive(), allocation=Uniform(prompts=2, group_size=2)),
     world=WORLD,
     policy=PolicyConfig(hidden=16, layers=1, heads=2, kv_heads=2, feed_forward=32),
@@ -86,8 +89,10 @@ def test_equal_to_a_ring_of_weight_snapshots(policy, schedule):
 def test_lag_is_drawn_from_the_law_and_cut_at_the_first_weights(schedule):
     updates = range(2000)
     lags = [update - version_for(schedule, 0, update) for update in updates]
-    assert all(min(update, schedule.low) <= lag <= min(update, schedule.high)
-               for update, lag in zip(updates, lags, strict=True))
+    assert all(
+        min(update, schedule.low) <= lag <= min(update, schedule.high)
+        for update, lag in zip(updates, lags, strict=True)
+    )
     late = lags[schedule.high :]
     assert set(late) == set(range(schedule.low, schedule.high + 1))
     # Uniform: each of n values has share 1/n, to five standard deviations of a binomial.
