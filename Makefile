@@ -32,7 +32,7 @@ reproduce: environment
 	$(RUN) repro reproduce --tier $(TIER) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 test: environment
-	$(RUN) pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 figures: environment-base
 	$(RUN) repro figures

@@ -2,8 +2,8 @@
 
 The objective always sees the whole update at once. Its gradient with respect to the log-probabilities is taken first
 (they are a small table); the model's backward pass then runs part by part with that gradient as its seed. So
-micro-batches change no number beyond rounding, whatever statistics of the batch an objective uses, and responses that it
-gives no gradient (groups with all-equal rewards, for most) cost no backward pass.
+micro-batches change no number beyond rounding, whatever statistics of the batch an objective uses, and responses that
+it gives no gradient (groups with all-equal rewards, for most) cost no backward pass.
 """
 
 from __future__ import annotations
