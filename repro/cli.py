@@ -143,8 +143,19 @@ def reproduce(options: argparse.Namespace) -> int:
             f"executing notebooks needs the package {error.name!r}: pip install '.[train,notebooks]'. "
             "`repro run` trains without it."
         ) from error
+    from repro.figures import regenerate
+    from repro.study import claims as ledger
+    from repro.study.runs import data_folder
+
     report = execute(options.tier, options.only, options.seeds, options.jobs)
-    print(report.summary())
+    drawn = [path for study in options.only or [None] for path in regenerate(Path("figures"), study=study)]
+    print(
+        f"\n{report.summary()}\n\n"
+        f"executed notebooks  {data_folder() / 'executed' / options.tier}\n"
+        f"tables              {data_folder() / 'results'}\n"
+        f"figures             {len(drawn)} files in {Path('figures').resolve()}\n"
+        f"ledger of claims    {ledger.write()} (from the small tier's tables alone)"
+    )
     return 0 if report.ok else 1
 
 

@@ -118,7 +118,8 @@ def test_make_passes_on_what_was_given_and_nothing_empty(arguments, command):
 
 
 def test_make_test_and_check():
-    assert make_dry_run("test", "ARGS=-x tests/study") == [".venv/bin/python -m pytest -x tests/study"]
+    (line,) = make_dry_run("test", "ARGS=-x tests/study")
+    assert line == "OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile -x tests/study"
     assert make_dry_run("check")[-1] == ".venv/bin/python -m repro readme --check"
 
 
