@@ -9,6 +9,8 @@ from typing import Any
 
 from repro.errors import ReproError
 from repro.study import STUDIES, claims, runs, summary, tables
+from repro.study.asympo_async import CONTROLS
+from repro.study.statistics import paired_t_interval
 
 _SECTION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -44,40 +46,40 @@ def finding(root: Path) -> str:
     study, results = STUDIES["asympo_async"], _results("asympo_async", root)
     if results is None:
         return "No small-tier results are committed yet."
-    collapsed = results.runs.groupby("arm")["collapsed"].agg(["sum", "count"])
-    success = results.runs.groupby("arm")["mean_at_8"].mean() * 100
-    rows = {row["id"]: row for row in claims.ledger(root)}
+    by_arm = {arm: rows.set_index("seed") for arm, rows in results.runs.groupby("arm")}
 
-    def fell(arm: str) -> str:
-        return f"{int(collapsed.loc[arm, 'sum'])} of {int(collapsed.loc[arm, 'count'])}"
+    def end(arm: str) -> str:
+        return f"{100 * by_arm[arm]['mean_at_8'].mean():.0f} %"
 
-    def against(claim: str) -> str:
-        row = rows[claim]
-        return f"{row['value']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]"
+    def fell(*arms: str) -> str:
+        return ", ".join(
+            f"{study.arms[arm].label} {by_arm[arm]['collapsed'].sum()} of {len(by_arm[arm])}" for arm in arms
+        )
 
-    present = set(collapsed.index)
+    def minus(arm: str, other: str) -> str:
+        """Paired difference over the seeds that both arms have."""
+        both = by_arm[arm][["mean_at_8"]].join(by_arm[other]["mean_at_8"], how="inner", rsuffix="_other")
+        gap = paired_t_interval(100 * both["mean_at_8"], 100 * both["mean_at_8_other"])
+        return f"{gap.estimate:+.0f} points [{gap.low:+.0f}, {gap.high:+.0f}], {len(both)} seeds"
+
     lines = []
-    if {"naive@ref", "gpg@ref", "naive@lag0", "grpo@ref"} <= present:
+    if {"naive@ref", "gpg@ref", "naive@lag0", "gpg@lag0", "grpo@ref"} <= set(by_arm):
         lines.append(
-            f"- **Does the naive loss fall, and is it staleness?** Trained on rollouts 8-23 updates old, it ends at "
-            f"{success['naive@ref']:.0f} % held-out success (GPG {success['gpg@ref']:.0f} %), GRPO at "
-            f"{success['grpo@ref']:.0f} %; on fresh rollouts the naive loss ends at {success['naive@lag0']:.0f} %. "
-            f"Runs that meet the rule for a collapse: naive {fell('naive@ref')}, GPG {fell('gpg@ref')}, "
-            f"naive with fresh rollouts {fell('naive@lag0')}."
+            f"- **Does the naive loss fall, and is it staleness?** With rollouts 8-23 updates old it ends at "
+            f"{end('naive@ref')} held-out success and GPG at {end('gpg@ref')}, GRPO at {end('grpo@ref')}. Stale "
+            f"against fresh rollouts: naive {minus('naive@ref', 'naive@lag0')}; GPG {minus('gpg@ref', 'gpg@lag0')}. "
+            f"Runs that meet the rule for a collapse: {fell('naive@ref', 'gpg@ref')}."
         )
-    if {"spo@ref", "asympo@ref", "grpo@ref"} <= present:
+    if {"spo@ref", "asympo@ref", "grpo@ref"} <= set(by_arm):
         lines.append(
-            f"- **Are SPO and ASymPO stable without behaviour log-probabilities?** Collapsed: SPO {fell('spo@ref')}, "
-            f"ASymPO {fell('asympo@ref')}, GRPO (which reads them) {fell('grpo@ref')}. Held-out success against GRPO: "
-            f"ASymPO {against('asympo-parity-grpo')}, SPO {against('spo-parity-grpo')}."
+            "- **Are SPO and ASymPO stable without behaviour log-probabilities?** Collapsed: "
+            f"{fell('spo@ref', 'asympo@ref', 'grpo@ref')}. Held-out success against GRPO, which reads them: ASymPO "
+            f"{minus('asympo@ref', 'grpo@ref')}; SPO {minus('spo@ref', 'grpo@ref')}."
         )
-    controls = [arm for arm in ("batch_scaled@ref", "asympo_shuffled@ref", "naive_p_low@ref") if arm in present]
-    if controls and "asympo@ref" in present:
-        others = ", ".join(f"{study.arms[arm].label} {success[arm]:.0f} %" for arm in controls)
-        lines.append(
-            "- **Is it the balance of each response that does it?** Held-out success over the shared setting: ASymPO "
-            f"{success['asympo@ref']:.0f} %; controls: {others}."
-        )
+    controls = [f"{control}@ref" for control in CONTROLS if f"{control}@ref" in by_arm]
+    if controls and "asympo@ref" in by_arm:
+        gaps = "; ".join(f"{study.arms[arm].label} {minus(arm, 'asympo@ref')}" for arm in controls)
+        lines.append(f"- **What in ASymPO does it?** Controls against ASymPO, same staleness, shared seeds: {gaps}.")
     return "\n".join(lines) or "Too few arms are committed yet."
 
 
