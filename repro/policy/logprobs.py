@@ -131,7 +131,9 @@ def token_logprobs(
     """
 
     def chunk_logprobs(hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        logp_V = F.log_softmax(F.linear(hidden, head_VD).float() / temperature, -1)
+        # x / 1 is x, bit for bit, but a pass over all logits forward and another one backward.
+        divided = (lambda logits: logits) if temperature == 1 else (lambda logits: logits / temperature)
+        logp_V = F.log_softmax(divided(F.linear(hidden, head_VD).float()), -1)
         with torch.no_grad():
             entropy = -(logp_V.exp() * logp_V).sum(-1)
         return logp_V.gather(-1, target[:, None])[:, 0], entropy

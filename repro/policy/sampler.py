@@ -48,7 +48,8 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, temperature: float) -> tuple[Tens
 
     Temperature 0 takes the most likely token (log-probabilities are then those at temperature 1).
     """
-    logp_BV = F.log_softmax(logits_BV.float() / (temperature or 1.0), -1)
+    logits_BV = logits_BV.float() if temperature in (0, 1) else logits_BV.float() / temperature
+    logp_BV = F.log_softmax(logits_BV, -1)
     if temperature == 0:
         token_B = logp_BV.argmax(-1)
     else:
@@ -102,9 +103,8 @@ def sample(
     device = dec.embedding.device
     rows = torch.as_tensor(prompt_B, device=device)
     keys_P, values_P, real_PR, last_PD = prefill(dec, prompts)
-    R = real_PR.shape[1]
     graphs = device.type == "cuda" and cuda_graphs
-    batch = _Batch(dec, keys_P[:, rows], values_P[:, rows], real_PR[rows], max_new_tokens, graphs)
+    batch = _Batch(dec, keys_P, values_P, real_PR, rows, max_new_tokens, graphs)
     uniform = torch.from_numpy(uniforms(seeds, max_new_tokens)).to(device)
     token_B, logp_B = draw(F.linear(last_PD, dec.head)[rows], uniform[:, 0], temperature)
 
@@ -128,42 +128,76 @@ def sample(
         if left < (COMPACT_BELOW if not graphs else COMPACT_BELOW / 2) * len(running):
             batch.keep(running)
             request, token_B, running = request[running], token_B[running], running[running]
-        token_B, logp_B = draw(batch.step(token_B, R + t), uniform[request, t + 1], temperature)
+        token_B, logp_B = draw(batch.step(token_B, t), uniform[request, t + 1], temperature)
     tokens, logps, lengths, finished = tokens.T.tolist(), logps.T.tolist(), lengths.tolist(), finished.tolist()
     return [Completion(tokens[b][: lengths[b]], logps[b][: lengths[b]], finished[b]) for b in range(len(rows))]
 
 
 class _Batch:
-    """The running rows and their key-value cache, allocated once at full length.
+    """The running rows and their key-value cache; a prompt's keys and values lie there once for its whole group.
 
-    Keys lie as (layers, B, K, E, S) and values as (layers, B, K, S, E): the order in which one query per row
-    multiplies them fastest, and in which query heads that share a key head need no copies.
+    Keys lie as (layers, rows, K, E, S) and values as (layers, rows, K, S, E): the order in which few queries per row
+    multiply them fastest, and in which query heads that share a key head need no copies.
     """
 
-    def __init__(self, dec: Decoder, keys: Tensor, values: Tensor, real_BR: Tensor, new_tokens: int, graphs: bool):
+    def __init__(
+        self, dec: Decoder, keys_P: Tensor, values_P: Tensor, real_PR: Tensor, prompt_B: Tensor, new_tokens: int,
+        graphs: bool,
+    ):  # fmt: skip
         self.dec = dec
-        layers, B, R, K, E = keys.shape
-        S = R + new_tokens
-        self.keys = keys.new_zeros(layers, B, K, E, S)
-        self.values = keys.new_zeros(layers, B, K, S, E)
-        self.keys[..., :R] = keys.permute(0, 1, 3, 4, 2)
-        self.values[:, :, :, :R] = values.transpose(2, 3)
-        self.bias = keys.new_full((B, 1, 1, S), -torch.inf)  # added to the scores: 0 where a key is visible
-        self.bias[:, 0, 0, :R].masked_fill_(real_BR, 0.0)
-        self.position = real_BR.sum(1)  # of the next token
+        layers, _, R, K, E = keys_P.shape
+        self.prompt_keys = keys_P.permute(0, 1, 3, 4, 2).contiguous()
+        self.prompt_values = values_P.transpose(2, 3).contiguous()
+        # Biases are added to the scores: 0 where a key is visible. All rows are at the same step of their responses.
+        self.prompt_bias = keys_P.new_zeros(real_PR.shape).masked_fill_(~real_PR, -torch.inf)[:, None, None]
+        self.keys = keys_P.new_zeros(layers, len(prompt_B), K, E, new_tokens)
+        self.values = keys_P.new_zeros(layers, len(prompt_B), K, new_tokens, E)
+        self.bias = keys_P.new_full((new_tokens,), -torch.inf)
+        self.cos, self.sin = rotary(dec, torch.arange(R + new_tokens, device=keys_P.device))
+        self.position = real_PR.sum(1)[prompt_B]  # of the next token
         self.graphs = graphs
         self.captured: tuple | None = None
+        self._group(prompt_B)
 
     def keep(self, rows: Tensor) -> None:
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.bias, self.position = self.bias[rows], self.position[rows]
+        self.position = self.position[rows]
+        used, prompt_B = self.prompt_B[rows].unique(return_inverse=True)
+        if len(used) < len(self.prompt_bias):
+            self.prompt_keys, self.prompt_values = self.prompt_keys[:, used], self.prompt_values[:, used]
+            self.prompt_bias = self.prompt_bias[used]
         self.captured = None
+        self._group(prompt_B)
 
-    def step(self, token_B: Tensor, column: int) -> Tensor:
-        """Feed one token per row at cache column `column`; logits (B, V) of the next token."""
-        at = torch.tensor([column], device=token_B.device)
+    def _group(self, prompt_B: Tensor) -> None:
+        """Find each row's slot in (P, G), G the largest group: rows of one prompt meet its keys in one product."""
+        self.prompt_B = prompt_B
+        order = prompt_B.argsort(stable=True)
+        size_P = prompt_B.bincount(minlength=len(self.prompt_bias))
+        sorted_B = prompt_B[order]
+        member = torch.arange(len(order), device=order.device) - (size_P.cumsum(0) - size_P)[sorted_B]
+        G = int(size_P.max())
+        self.slot_B = torch.empty_like(prompt_B)
+        self.slot_B[order] = sorted_B * G + member
+        self.row_PG = torch.zeros(len(size_P) * G, dtype=prompt_B.dtype, device=order.device)  # spare slots: row 0
+        self.row_PG[self.slot_B] = torch.arange(len(prompt_B), device=order.device)
+        self.in_order = len(self.row_PG) == len(prompt_B) and bool((self.row_PG == self.slot_B).all())
+
+    def _by_prompt(self, x: Tensor) -> Tensor:
+        """(B, K, g, n) to (P, K, G g, n)."""
+        grouped = (x if self.in_order else x[self.row_PG]).unflatten(0, (len(self.prompt_bias), -1))
+        return grouped.transpose(1, 2).flatten(2, 3)
+
+    def _by_row(self, x: Tensor, g: int) -> Tensor:
+        """(P, K, G g, n) to (B, K, g, n)."""
+        rows = x.unflatten(2, (-1, g)).transpose(1, 2).flatten(0, 1)
+        return rows if self.in_order else rows[self.slot_B]
+
+    def step(self, token_B: Tensor, t: int) -> Tensor:
+        """Feed token t of each row's response; logits (B, V) of the next token."""
+        at = torch.tensor([t], device=token_B.device)
         if not self.graphs:
-            return self._forward(token_B, at, column + 1)
+            return self._forward(token_B, at, t + 1)
         if self.captured is None:
             self._capture(token_B, at)
         graph, token_in, at_in, logits = self.captured
@@ -173,17 +207,25 @@ class _Batch:
         return logits
 
     def _forward(self, token_B: Tensor, at: Tensor, upto: int) -> Tensor:
-        dec, bias = self.dec, self.bias[..., :upto]
-        self.bias.index_fill_(3, at, 0.0)
-        cos, sin = rotary(dec, self.position)
+        dec = self.dec
+        R, g = self.prompt_keys.shape[-1], dec.heads // dec.kv_heads
+        self.bias.index_fill_(0, at, 0.0)
+        cos, sin = self.cos[self.position], self.sin[self.position]
         x = F.embedding(token_B, dec.embedding)
         for i, layer in enumerate(dec.layers):
             q, k, v = qkv(dec, layer, x, cos, sin)
-            self.keys[i].index_copy_(3, at, k[..., None])
-            self.values[i].index_copy_(2, at, v[:, :, None])
+            if self.graphs:  # the column is read on the device at each replay
+                self.keys[i].index_copy_(3, at, k[..., None])
+                self.values[i].index_copy_(2, at, v[:, :, None])
+            else:
+                self.keys[i, ..., upto - 1], self.values[i, :, :, upto - 1] = k, v
             q = q.unflatten(1, (dec.kv_heads, -1)) * dec.scale
-            weights = torch.softmax(q @ self.keys[i, ..., :upto] + bias, -1)
-            x = finish_layer(dec, layer, x, (weights @ self.values[i, :, :, :upto]).flatten(1, 2))
+            prompt = self._by_row(self._by_prompt(q) @ self.prompt_keys[i] + self.prompt_bias, g)
+            response = q @ self.keys[i, ..., :upto] + self.bias[:upto]
+            weights = torch.softmax(torch.cat((prompt, response), -1), -1)
+            attended = self._by_row(self._by_prompt(weights[..., :R]) @ self.prompt_values[i], g)
+            attended = attended + weights[..., R:] @ self.values[i, :, :, :upto]
+            x = finish_layer(dec, layer, x, attended.flatten(1, 2))
         self.position.add_(1)
         return F.linear(final_hidden(dec, x), dec.head)
 
@@ -194,7 +236,7 @@ class _Batch:
         column they write is the one the first replay writes again.
         """
         token_in, at_in, position = token_B.clone(), at.clone(), self.position.clone()
-        whole = self.bias.shape[-1]
+        whole = len(self.bias)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

@@ -165,13 +165,12 @@ def test_a_step_over_the_whole_cache_is_a_step_over_its_filled_part(policy):
     rows, new_tokens, dec = torch.tensor(prompt_B), 6, policy.decoder()
     with torch.no_grad():
         keys, values, real, _ = prefill(dec, prompts)
-        R = real.shape[1]
-        growing, whole = (_Batch(dec, keys[:, rows], values[:, rows], real[rows], new_tokens, False) for _ in range(2))
+        growing, whole = (_Batch(dec, keys, values, real, rows, new_tokens, graphs) for graphs in (False, True))
         tokens = torch.randint(2, 20, (new_tokens, len(rows)), generator=torch.Generator().manual_seed(0))
         for t in range(new_tokens):
-            at = torch.tensor([R + t])
-            one = growing._forward(tokens[t], at, R + t + 1)
-            other = whole._forward(tokens[t], at, R + new_tokens)
+            at = torch.tensor([t])
+            one = growing._forward(tokens[t], at, t + 1)
+            other = whole._forward(tokens[t], at, new_tokens)
             assert torch.allclose(one, other, atol=1e-5)
             ids = [prompts[p] + tokens[: t + 1, b].tolist() for b, p in enumerate(prompt_B)]
             assert torch.allclose(one[0], policy.model(torch.tensor([ids[0]])).logits[0, -1], atol=1e-5)
