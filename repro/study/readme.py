@@ -58,9 +58,10 @@ def finding(root: Path) -> str:
 
     def minus(arm: str, other: str) -> str:
         """Paired difference over the seeds that both arms have."""
-        both = by_arm[arm][["mean_at_8"]].join(by_arm[other]["mean_at_8"], how="inner", rsuffix="_other")
-        gap = paired_t_interval(100 * both["mean_at_8"], 100 * both["mean_at_8_other"])
-        return f"{gap.estimate:+.0f} points [{gap.low:+.0f}, {gap.high:+.0f}], {len(both)} seeds"
+        ours, theirs = by_arm[arm]["mean_at_8"], by_arm[other]["mean_at_8"]
+        shared = ours.index.intersection(theirs.index)
+        gap = paired_t_interval(100 * ours[shared], 100 * theirs[shared])
+        return f"{gap.estimate:+.0f} points [{gap.low:+.0f}, {gap.high:+.0f}], {len(shared)} seeds"
 
     lines = []
     if {"naive@ref", "gpg@ref", "naive@lag0", "gpg@lag0", "grpo@ref"} <= set(by_arm):
