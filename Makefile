@@ -6,6 +6,7 @@ TIER ?= smoke
 ONLY ?=
 SEEDS ?=
 JOBS ?=
+MISSING ?=
 ARGS ?=
 
 # The first interpreter that is new enough; bootstrap.py says what is wrong when there is none.
@@ -19,7 +20,7 @@ RUN := .venv/bin/python -m
 .NOTPARALLEL:
 
 help:
-	@echo "make reproduce   execute the study notebooks, then figures and claims (TIER=smoke|small|paper ONLY= SEEDS= JOBS=)"
+	@echo "make reproduce   execute the study notebooks, then figures and claims (TIER=smoke|small|paper ONLY= SEEDS= JOBS= MISSING=1)"
 	@echo "make test        run the tests (ARGS= goes to pytest)"
 	@echo "make figures     redraw the figures from data/ (needs no torch)"
 	@echo "make lab         open JupyterLab on the notebooks"
@@ -29,7 +30,7 @@ help:
 	@echo "make clean       remove caches; results, runs and .venv/ stay"
 
 reproduce: environment
-	$(RUN) repro reproduce --tier $(TIER) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
+	$(RUN) repro reproduce --tier $(TIER) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(MISSING),--missing)
 
 test: environment
 	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--only", action="append", default=[], metavar="STUDY", help="this study alone (repeatable)")
     reproduce.add_argument("--seeds", type=int, help="at most this many seeds an arm")
     reproduce.add_argument("--jobs", type=int, default=2, help="runs at once")
+    reproduce.add_argument("--missing", action="store_true", help="train only runs that the committed tables lack")
 
     figures = commands.add_parser("figures", help="regenerate every figure from data/ (no torch needed)")
     figures.add_argument("--only", metavar="STUDY")
@@ -147,7 +148,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from repro.study import claims as ledger
     from repro.study.runs import data_folder
 
-    report = execute(options.tier, options.only, options.seeds, options.jobs)
+    report = execute(options.tier, options.only, options.seeds, options.jobs, missing=options.missing)
     drawn = [path for study in options.only or [None] for path in regenerate(Path("figures"), study=study)]
     print(
         f"\n{report.summary()}\n\n"

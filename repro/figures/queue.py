@@ -26,7 +26,7 @@ def queue(tables: Tables, study: Study) -> Figure:
     curves = tables.curves[tables.curves["arm"].isin(arms)]
     figure, axes = style.panels(2, 3, 4.5)
     _lags(axes[0, 0], curves)
-    for ax, column, text in ((axes[0, 1], "lag", "lag, updates"), (axes[0, 2], "queue_depth", "queue depth, groups")):
+    for ax, column, text in ((axes[0, 1], "lag", "lag, updates"), (axes[0, 2], "queue_depth", "queue depth, batches")):
         for arm in arms:
             bundle = seed_curves(curves, arm, column, smoothing=1) if _known(curves, column) else {}
             for seed, curve in bundle.items():

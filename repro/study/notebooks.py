@@ -93,11 +93,13 @@ def reproduce(
     jobs: int | None = None,
     root: Path | None = None,
     quiet: bool = False,
+    missing: bool = False,
 ) -> Report:
     """Execute every study's notebook at a tier, then the ledger of claims and the explorer, one after the other.
 
     `only` names studies (or "claims", "explore"; none: all); `seeds` caps the seeds of each arm; `jobs` is the number
-    of worker processes of a grid (None: as the notebook says); `root` is the data folder. A notebook that fails is in
+    of worker processes of a grid (None: as the notebook says); `root` is the data folder; with `missing` only runs
+    that the committed tables lack are trained. A notebook that fails is in
     the report and stops none of the others. Raises ReproError before anything runs for an unknown name, a tier that a
     chosen study lacks, a number below 1, or a notebook that is missing or malformed.
     """
@@ -106,7 +108,7 @@ def reproduce(
     for name, value in (("seeds", seeds), ("jobs", jobs)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ReproError(f"{name}={value!r}: give a whole number of 1 or more")
-    plan = [_planned(name, tier, seeds, jobs) for name in _chosen(only)]
+    plan = [_planned(name, tier, seeds, jobs, missing) for name in _chosen(only)]
     for notebook, parameters in plan:
         check(read(notebook), parameters, notebook)
     folder, executions = Path(root or runs.data_folder()) / "executed" / tier, []
@@ -236,7 +238,7 @@ def _chosen(only: Sequence[str]) -> list[str]:
     return sorted(set(chosen), key=everything.index)
 
 
-def _planned(name: str, tier: str, seeds: int | None, jobs: int | None) -> tuple[Path, dict[str, Any]]:
+def _planned(name: str, tier: str, seeds: int | None, jobs: int | None, missing: bool) -> tuple[Path, dict[str, Any]]:
     """The notebook of that name, and its parameters."""
     if name == "claims":
         return NOTEBOOKS / "claims.ipynb", {}
@@ -245,7 +247,7 @@ def _planned(name: str, tier: str, seeds: int | None, jobs: int | None) -> tuple
     study = study_named(name)
     study.check_tier(tier)
     parameters = {"tier": tier, "seeds": seeds, "run": True} | ({} if jobs is None else {"jobs": jobs})
-    return NOTEBOOKS / study.notebook, parameters
+    return NOTEBOOKS / study.notebook, parameters | ({"missing": True} if missing else {})
 
 
 def _provenance(notebook: Path, parameters: dict[str, Any], started: datetime) -> dict[str, Any]:

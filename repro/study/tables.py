@@ -116,6 +116,14 @@ def of_folders(
     return _typed(pd.DataFrame(rows), pd.DataFrame(curves), pd.DataFrame(evals))
 
 
+def missing(study: str, tier: str, cells: list[Any], root: Path | None = None) -> list[Any]:
+    """The configs whose run is not in the study's tables: what is left to do where the run folders are not at hand."""
+    if not (results_folder(study, tier, root) / "runs.parquet").exists():
+        return cells
+    known = set(load(study, tier, root).runs["run_id"])
+    return [config for config in cells if config_hash(config) not in known]
+
+
 def load(study: str, tier: str, root: Path | None = None) -> Tables:
     """A study's tables at a tier; ReproError, with the remedy, if one is missing, damaged or outdated."""
     folder = results_folder(study, tier, root)

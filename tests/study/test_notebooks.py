@@ -196,8 +196,9 @@ def test_every_knob_is_explained(path):
 @pytest.mark.parametrize("tier", ["smoke", "small"])
 def test_sources_take_what_reproduce_gives_them(tier):
     for name in [*STUDIES, *notebooks.AFTER_STUDIES]:
-        path, parameters = notebooks._planned(name, tier, 3, 2)
-        notebooks.check(notebooks.read(path), parameters, path)
+        for missing in (False, True):
+            path, parameters = notebooks._planned(name, tier, 3, 2, missing)
+            notebooks.check(notebooks.read(path), parameters, path)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -295,3 +296,14 @@ def test_the_data_dictionary_explains_every_column():
         columns = {*committed.runs, *committed.curves, *committed.evals}
         columns = {re.sub(r"(at_8_).*", r"\1<level>", column) for column in columns}
         assert columns <= known, f"{path.parent}: say in data/README.md what {sorted(columns - known)} mean"
+
+
+def test_what_the_tables_lack_is_found_without_the_run_folders(tmp_path):
+    cells = [STUDY.config("naive@lag16", seed, "smoke") for seed in (0, 1, 2)]
+    assert tables.missing(STUDY.name, "smoke", cells, tmp_path) == cells
+    record(cells[1], tmp_path, RISE)
+    build(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    assert tables.missing(STUDY.name, "smoke", cells, tmp_path) == [cells[0], cells[2]]
+    changed = [replace(STUDY, updates=61).config("naive@lag16", 1, "smoke")]
+    assert tables.missing(STUDY.name, "smoke", changed, tmp_path) == changed  # another definition is another run
