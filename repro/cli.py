@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="speed of training steps and decoding, beside their peers")
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--device", default="cpu")
+    bench.add_argument("--save", action="store_true", help="also write data/bench.json, which the README shows")
 
     doctor = commands.add_parser("doctor", help="versions, devices, and what is missing for which tier")
     doctor.add_argument("--json", action="store_true")
@@ -178,10 +179,13 @@ def claims(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     try:
-        from repro.bench import render, run_benchmarks
+        from repro.bench import render, run_benchmarks, save
+        from repro.study.runs import data_folder
     except ModuleNotFoundError as error:
         raise ReproError(f"the benchmark needs the package {error.name!r}: pip install '.[train,bench]'") from error
     rows = run_benchmarks(options.device)
+    if options.save:
+        save(rows, data_folder() / "bench.json", options.device)
     print(json.dumps(rows, indent=1) if options.json else render(rows))
 
 
