@@ -106,13 +106,15 @@ def ledger(root: Path) -> str:
 
 
 def studies(root: Path) -> str:
-    """The studies that exist."""
-    lines = ["| study | paper | arms (core) | runs at the small tier | notebook |", "|---|---|---|---|---|"]
+    """The studies that exist, and how much of each plan is committed."""
+    head = ["study", "paper", "arms (core)", "small-tier runs committed, of those planned", "notebook"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for study in STUDIES.values():
-        core = sum(arm.core for arm in study.arms.values())
+        core, results = sum(arm.core for arm in study.arms.values()), _results(study.name, root)
+        planned = sum(study.seeds(arm, "small") for arm in study.arms)
         lines.append(
-            f"| `{study.name}` | {study.title} | {len(study.arms)} ({core}) | {len(study.cells('small'))} | "
-            f"[{study.notebook}](notebooks/{study.notebook}) |"
+            f"| `{study.name}` | {study.title} | {len(study.arms)} ({core}) | "
+            f"{0 if results is None else len(results.runs)} of {planned} | [{study.notebook}](notebooks/{study.notebook}) |"
         )
     return "\n".join(lines)
 
