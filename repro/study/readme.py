@@ -114,7 +114,8 @@ def studies(root: Path) -> str:
         planned = sum(study.seeds(arm, "small") for arm in study.arms)
         lines.append(
             f"| `{study.name}` | {study.title} | {len(study.arms)} ({core}) | "
-            f"{0 if results is None else len(results.runs)} of {planned} | [{study.notebook}](notebooks/{study.notebook}) |"
+            f"{0 if results is None else len(results.runs)} of {planned} | "
+            f"[{study.notebook}](notebooks/{study.notebook}) |"
         )
     return "\n".join(lines)
 
