@@ -7,8 +7,8 @@ Conventions, the same for every rule:
 - Arms are compared over the seeds they share. Intervals are two-sided at 95 %: t intervals for means and paired
   differences, Clopper and Pearson's for a share, Newcombe's for a paired difference of shares. They are not corrected
   for the number of claims: of twenty, about one misses by chance.
-- Held-out success is that of the final policy, in percentage points. A run that diverged left no final policy and
-  counts with 0, whatever an evaluation along the way said.
+- Held-out success is that of the final policy, in percentage points. A run that diverged counts with 0, whatever an
+  evaluation of its last finite weights said: training could not have gone on from them.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from repro.study.runs import read_metrics, run_folder
 from repro.training.asynchronous import AsynchronousSource, GeneratorPolicy, batch_limit
 from repro.training.config import Asynchronous, EvaluationConfig, RunConfig, TrainingConfig
 from repro.training.loop import sampler, train
+from tests.training.stand_ins import learn
 
 WORLD = ArithmeticConfig(
     names=6, max_length=2, max_distractors=0, train_queries=8, heldout_queries=2, levels=(("easy", 1, 2),)
@@ -51,14 +52,6 @@ CONFIG = RunConfig(
 def policy():
     torch.set_num_threads(1)
     return build(CONFIG.policy, arithmetic.vocabulary(WORLD), seed=0)
-
-
-@torch.no_grad()
-def learn(policy, update):
-    """Stands for a learner update: moves every weight, by an amount that depends on the update alone."""
-    noise = torch.Generator().manual_seed(update)
-    for p in policy.parameters.values():
-        p.add_(torch.randn(p.shape, generator=noise) * 0.1)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from repro.policy.model import PolicyConfig, build
 from repro.training.config import Lagged, RunConfig, TrainingConfig
 from repro.training.loop import sampler
 from repro.training.schedule import LaggedSource, version_for
+from tests.training.stand_ins import learn
 
 UPDATES = 12
 WORLD = ArithmeticConfig(
@@ -36,14 +37,6 @@ SCHEDULES = [Lagged(0, 0), Lagged(3, 3), Lagged(1, 4), Lagged(40, 40)]
 def policy():
     torch.set_num_threads(1)
     return build(CONFIG.policy, arithmetic.vocabulary(WORLD), seed=0)
-
-
-@torch.no_grad()
-def learn(policy, update):
-    """Stands for a learner update: moves every weight, by an amount that depends on the update alone."""
-    noise = torch.Generator().manual_seed(update)
-    for p in policy.parameters.values():
-        p.add_(torch.randn(p.shape, generator=noise) * 0.1)
 
 
 def content(rollouts):
