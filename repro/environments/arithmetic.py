@@ -140,23 +140,40 @@ def _trace(config: ArithmeticConfig, chain: list[Step]) -> str:
     return "\n".join([f"Route: {route}.", *lines, f"#### {chain[-1].value}"])
 
 
-def noisy_trace(config: ArithmeticConfig, query: Query, rng: random.Random, slip: float) -> str:
+Slip = float | tuple[tuple[str, float], ...]
+
+
+def slip_rates(slip: Slip) -> dict[str, float]:
+    """Chance of a slip by kind of step, "leaf", "+", "-" and "*"; a plain number is the same for all.
+
+    Unequal chances make a policy that has mastered some operations and not others, and so a wide range of difficulty.
+    ReproError for another kind of step or a chance outside 0..1.
+    """
+    kinds = ("leaf", *OPERATIONS)
+    rates = dict.fromkeys(kinds, slip) if isinstance(slip, int | float) else dict(slip)
+    if set(rates) != set(kinds) or not all(0 <= rate <= 1 for rate in rates.values()):
+        raise ReproError(f"slip is {slip!r}: give a chance from 0 to 1, or one for each of {', '.join(kinds)}")
+    return rates
+
+
+def noisy_trace(config: ArithmeticConfig, query: Query, rng: random.Random, slip: Slip) -> str:
     """An expert trace with consistent slips: each leaf value, operation or result is replaced with probability `slip`.
 
     The trace carries on from a slip as if it were right. A policy warmed up on such traces makes slips that
-    reinforcement can remove; one warmed up on perfect traces leaves it little to do.
+    reinforcement can remove; one warmed up on perfect traces leaves it little to do. See `slip_rates` for `slip`.
     """
+    rates = slip_rates(slip)
     steps: list[Step] = []
     for step in query.graph:
         if not step.source:
-            value = rng.randrange(config.modulus) if rng.random() < slip else step.value
+            value = rng.randrange(config.modulus) if rng.random() < rates["leaf"] else step.value
             steps.append(Step(step.name, "", "", 0, value))
             continue
-        operator, constant = step.operator, step.constant
-        if rng.random() < slip:
+        operator, constant, rate = step.operator, step.constant, rates[step.operator]
+        if rng.random() < rate:
             operator, constant = rng.choice("+-*"), rng.randrange(min(10, config.modulus))
         value = OPERATIONS[operator](steps[-1].value, constant) % config.modulus
-        if rng.random() < slip:
+        if rng.random() < rate:
             value = rng.randrange(config.modulus)
         steps.append(Step(step.name, step.source, operator, constant, value))
     return _trace(config, steps)

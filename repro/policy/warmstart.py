@@ -32,7 +32,7 @@ class WarmStartConfig:
     steps: int = 600
     flat_steps: int = 150
     noisy_steps: int = 100
-    slip: float = 0.1  # chance of a slip at each leaf value, operation and result of a noisy trace
+    slip: arithmetic.Slip = 0.1  # chance of a slip at each leaf value, operation and result of a noisy trace
     batch: int = 32
     muon_lr: float = 0.01
     adam_lr: float = 3e-3
@@ -45,6 +45,7 @@ class WarmStartConfig:
             raise ReproError(
                 "warmstart: batch and warmup_steps must be 1 or more, flat_steps below steps, noisy_steps 0 or more"
             )
+        arithmetic.slip_rates(self.slip)
 
 
 @dataclass(frozen=True)
