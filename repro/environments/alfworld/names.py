@@ -1,0 +1,35 @@
+"""The names players see: `Cabinet_bar__plus_00_dot_68_...` is "cabinet 3"."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from repro.environments.alfworld.problem import Problem
+
+
+def names(problem: Problem) -> dict[str, str]:
+    """Display names by identifier, as ALFWorld numbers them.
+
+    Everything of a kind is numbered in *descending* order of its lower-case identifier: the smallest gets the highest
+    number. The kind is what stands before the first `_bar_`, with "basin" added where the identifier mentions one, so
+    that `Sink_bar_..._bar_SinkBasin` is a "sinkbasin". An identifier without `_bar_` stands for a kind, not for a
+    thing; ALFWorld shows it with a trailing space and no number.
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    shown: dict[str, str] = {}
+    spellings = {entity.id.lower(): entity.id for entity in (*problem.receptacles, *problem.objects)}
+    for key in sorted(spellings, reverse=True):
+        kind, bar, _ = key.partition("_bar_")
+        if not bar:
+            shown[spellings[key]] = f"{_plain(key)} "
+            continue
+        kind = _plain(kind) + ("basin" if "basin" in key else "")
+        kinds[kind].append(key)
+        shown[spellings[key]] = f"{kind} {len(kinds[kind])}"
+    return shown
+
+
+def _plain(text: str) -> str:
+    for escape, character in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
+        text = text.replace(escape, character)
+    return text
