@@ -33,3 +33,9 @@ def _plain(text: str) -> str:
     for escape, character in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
         text = text.replace(escape, character)
     return text
+
+
+def mangle(identifier: str) -> str:
+    """AI2-THOR's identifiers as PDDL names: `Cabinet|+00.68|+00.50|-02.20` is `Cabinet_bar__plus_00_dot_68_...`."""
+    escapes = {"-": "_minus_", "|": "_bar_", "+": "_plus_", ".": "_dot_", ",": "_comma_"}
+    return "".join(escapes.get(character, character) for character in identifier)

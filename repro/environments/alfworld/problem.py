@@ -36,8 +36,10 @@ REQUIRED = {
     "pick_heat_then_place_in_recep": ("isHot", "heatable"),
     "pick_cool_then_place_in_recep": ("isCool", "coolable"),
 }
-# Types that the domain's actions name, so every problem declares them.
-_DOMAIN_TYPES = {"receptacle": ("SinkBasin", "Microwave", "Fridge"), "object": ("Knife", "ButterKnife")}
+# The type of receptacle that brings about a condition.
+APPLIANCES = {"isClean": "SinkBasin", "isHot": "Microwave", "isCool": "Fridge"}
+# What slices. The domain's actions name these and the appliances, so every problem declares their types.
+KNIVES = ("Knife", "ButterKnife")
 # Facts of these names change nothing that a player can see or do.
 _IGNORED = {"=", "wasinreceptacle", "checked", "examined", "full", "isreceptacleobjectfull", "holdsanyreceptacleobject"}
 
@@ -334,8 +336,8 @@ def _goal(reader: Reader, section: List) -> Goal:
 
 def write_pddl(problem: Problem) -> str:
     """The problem as the reference engine loads it; `parse_pddl` gives the same `Problem` back, up to unused types."""
-    rtypes = {*_DOMAIN_TYPES["receptacle"], *(r.type for r in problem.receptacles if r.type)}
-    otypes = {*_DOMAIN_TYPES["object"], *(o.type for o in problem.objects if o.type), problem.goal.object}
+    rtypes = {*APPLIANCES.values(), *(r.type for r in problem.receptacles if r.type)}
+    otypes = {*KNIVES, *(o.type for o in problem.objects if o.type), problem.goal.object}
     rtypes |= {rtype for rtype, _ in problem.can_contain} | {t for t in [problem.goal.receptacle] if t}
     otypes |= {otype for _, otype in problem.can_contain} | {t for t in [problem.goal.toggle] if t}
     names = [
