@@ -1,0 +1,333 @@
+"""Programming tasks: named lists and numbers described in words, an example, and a program to be written.
+
+A task is a chain of operations from the input to the result; its facts are shuffled and mixed with distractors that
+hang on the chain but never feed it. The policy has to find the route, plan it in words and write it as a program,
+which hidden tests judge:
+
+    kiwi : plum plus 3              (facts, one a line, in random order)
+    fig : plum reversed             (a distractor)
+    plum : input sorted
+    in 3 1 4 out 17                 (a visible example)
+    return : kiwi total             (the question)
+
+    plan total kiwi plus plum sorted input          (an expert trace: the plan from the result back to the input,
+    ```                                              each operation with what it works on, without its details,
+    plum = sort input                                then the program)
+    kiwi = plum + 3
+    return sum kiwi
+    ```
+
+Every word stands alone between spaces or at a line's end, so a word-level tokenizer covers tasks and traces.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from repro.environments.program import interpreter
+from repro.environments.program.checking import FENCE, TESTS, expected_outputs
+from repro.environments.program.language import FUNCTIONS, INPUT, Type
+from repro.environments.query import Query
+from repro.errors import ReproError
+
+NAMES = "apple basil cedar daisy elder fig grape hazel iris jade kiwi lemon mango nut olive plum".split()
+RETURN = "return"
+CONSTANTS = range(2, 10)
+NUMBERS = range(0, 21)  # what a visible example may show
+OPERATIONS = {  # the word in a task: the function or operator of a program
+    "sorted": "sort", "reversed": "reverse", "shortened": "rest", "distinct": "unique",
+    "total": "sum", "largest": "max", "smallest": "min", "counted": "count", "leading": "first", "trailing": "last",
+    "plus": "+", "minus": "-", "times": "*", "divided": "/", "modulo": "%", "above": ">", "below": "<",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fact: `name` is `source` changed by `operation`; `constant` is 0 where the operation takes none."""
+
+    name: str
+    source: str
+    operation: str
+    constant: int = 0
+
+    @property
+    def fact(self) -> str:
+        """As the task states it."""
+        return " ".join([self.name, ":", self.source, self.operation, *([str(self.constant)] if self.constant else [])])
+
+    @property
+    def statement(self) -> str:
+        """As a program computes it."""
+        symbol = OPERATIONS[self.operation]
+        value = f"{self.source} {symbol} {self.constant}" if self.constant else f"{symbol} {self.source}"
+        return f"return {value}" if self.name == RETURN else f"{self.name} = {value}"
+
+
+@dataclass(frozen=True)
+class ProgramConfig:
+    """Shape of the world. `levels` maps a difficulty to the range of statements that its expert programs hold."""
+
+    names: int = 10  # how many of NAMES are in use; fewer are learned sooner
+    min_statements: int = 2
+    max_statements: int = 5
+    max_distractors: int = 2
+    examples: int = 1  # visible ones, in the task's text
+    train_queries: int = 512
+    heldout_queries: int = 64  # per level
+    levels: tuple[tuple[str, int, int], ...] = (("easy", 2, 2), ("medium", 3, 3), ("hard", 4, 5))
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_statements <= self.max_statements or self.max_distractors < 0 or self.examples < 0:
+            raise ReproError(
+                f"program world: statements {self.min_statements}..{self.max_statements}, distractors "
+                f"{self.max_distractors}, examples {self.examples} describe no task"
+            )
+        if not self.max_statements - 1 + self.max_distractors <= self.names <= len(NAMES):
+            raise ReproError(
+                f"program world: {self.max_statements} statements with {self.max_distractors} distractors need "
+                f"{self.max_statements - 1 + self.max_distractors} names; world.names is {self.names}, and there are "
+                f"{len(NAMES)}"
+            )
+        for level, low, high in self.levels:
+            if not 1 <= low <= high <= self.names + 1 - self.max_distractors:
+                raise ReproError(
+                    f"program world: level {level!r} of {low}..{high} statements is no range, or longer than "
+                    f"{self.names} names allow beside {self.max_distractors} distractors"
+                )
+
+
+def vocabulary(config: ProgramConfig) -> list[str]:
+    """Every word that tasks and traces of this world are made of."""
+    symbols = dict.fromkeys(OPERATIONS.values())
+    marks = [INPUT, ":", "in", "out", RETURN, "plan", FENCE, "="]
+    return [*NAMES[: config.names], *OPERATIONS, *symbols, *marks, *(str(n) for n in NUMBERS)]
+
+
+def result_type(operation: str, source: Type) -> Type | None:
+    """The type that an operation makes of a source's, or None where it cannot be done or tasks do not ask it."""
+    symbol = OPERATIONS[operation]
+    if symbol in FUNCTIONS:
+        return FUNCTIONS[symbol] if source == "list" else None
+    return None if source == "number" and symbol in "<>" else source
+
+
+def _change(step: Step, value: interpreter.Value) -> interpreter.Value:
+    symbol = OPERATIONS[step.operation]
+    return interpreter.apply(symbol, value, step.constant) if step.constant else interpreter.call(symbol, value)
+
+
+def outputs(steps: Sequence[Step], inputs: Sequence[tuple[int, ...]] = TESTS) -> list[interpreter.Value]:
+    """What the chain `steps`, first operation first, makes of each input. The steps must fit one another."""
+    return [functools.reduce(lambda value, step: _change(step, value), steps, x) for x in inputs]
+
+
+def generate(
+    config: ProgramConfig,
+    rng: random.Random,
+    id: str,
+    statements: tuple[int, int] | None = None,
+    held_out: bool | None = None,
+) -> Query:
+    """One task; `statements` narrows the range of its length, `held_out` picks a side of the split by behaviour.
+
+    Drawn again until every step matters to the tests, an example can be shown and the side is right. The query's
+    `answer` is the outputs of the hidden tests as JSON, its `graph` the Steps of the distractors, then those of
+    the chain in order. Raises ReproError if a thousand draws give none.
+    """
+    length = rng.randint(*(statements or (config.min_statements, config.max_statements)))
+    distractors = rng.randint(0, config.max_distractors)
+    for _ in range(1000):
+        names = rng.sample(NAMES[: config.names], length - 1 + distractors)
+        chain, side = _facts(rng, [*names[: length - 1], RETURN], names[length - 1 :])
+        expected = outputs(chain)
+        if _idle_step(chain, expected):
+            continue
+        answer = expected_outputs(expected)
+        if held_out not in (None, is_held_out(answer)):
+            continue
+        examples = [_example(chain, rng) for _ in range(config.examples)]
+        if None in examples or len(set(examples)) < len(examples):
+            continue
+        facts = [*chain[:-1], *side]
+        rng.shuffle(facts)
+        text = "\n".join([*(fact.fact for fact in facts), *examples, chain[-1].fact])
+        return Query(id, text, answer, _level(config, length), expert_trace(chain), (*side, *chain))
+    raise ReproError(f"program world: a thousand draws of {length} statements gave no task for {id}")
+
+
+def _facts(rng: random.Random, chain_names: list[str], side_names: list[str]) -> tuple[list[Step], list[Step]]:
+    """A chain from the input through `chain_names`, and facts that hang on it."""
+    types: dict[str, Type] = {INPUT: "list"}
+
+    def step(name: str, source: str, numbers: float) -> Step:
+        """A list becomes a number with probability `numbers`."""
+        wanted = "number" if types[source] == "number" or rng.random() < numbers else "list"
+        types[name] = wanted
+        return _drawn_step(rng, name, source, types[source], wanted)
+
+    chain: list[Step] = []
+    for name in chain_names:
+        chain.append(step(name, chain[-1].name if chain else INPUT, 0.5 if name == RETURN else 0.15))
+    sources = [INPUT, *chain_names[:-1]]
+    return chain, [step(name, rng.choice(sources), 0.3) for name in side_names]
+
+
+def _drawn_step(rng: random.Random, name: str, source: str, given: Type, wanted: Type) -> Step:
+    operation = rng.choice([word for word in OPERATIONS if result_type(word, given) == wanted])
+    return Step(name, source, operation, 0 if OPERATIONS[operation] in FUNCTIONS else rng.choice(CONSTANTS))
+
+
+def _idle_step(chain: list[Step], expected: list[interpreter.Value]) -> bool:
+    """Whether the tests would not notice that some step is left out."""
+    kind: Type = "list"
+    for at, step in enumerate(chain):
+        before, kind = kind, result_type(step.operation, kind)
+        if kind == before:
+            rest = chain[:at] + chain[at + 1 :]
+            if all(outputs(rest, [x])[0] == y for x, y in zip(TESTS, expected, strict=True)):
+                return True
+    return False
+
+
+def _example(chain: list[Step], rng: random.Random) -> str | None:
+    """A short input and its output, all in NUMBERS; None where twenty draws give none."""
+    for _ in range(20):
+        shown = tuple(rng.randrange(10) for _ in range(rng.randint(2, 4)))
+        (value,) = outputs(chain, [shown])
+        items = value if isinstance(value, tuple) else (value,)
+        if items and shown not in TESTS and all(item in NUMBERS for item in items):
+            return " ".join(["in", *map(str, shown), "out", *map(str, items)])
+    return None
+
+
+def _level(config: ProgramConfig, statements: int) -> str:
+    return next((name for name, low, high in config.levels if low <= statements <= high), "beyond")
+
+
+def expert_trace(chain: Sequence[Step], written: Sequence[Step] | None = None) -> str:
+    """The plan of `chain`, then its program, or that of `written` where the two differ."""
+    plan = " ".join(f"{step.operation} {step.source}" for step in reversed(chain))
+    return "\n".join([f"plan {plan}", FENCE, *(step.statement for step in written or chain), FENCE])
+
+
+Slip = float | tuple[tuple[str, float], ...]
+
+
+def slip_rates(slip: Slip) -> dict[str, float]:
+    """Chance of a slip by its kind, "turn" and "misread" (see `noisy_trace`); a plain number is the same for both.
+
+    ReproError for another kind or a chance outside 0..1.
+    """
+    kinds = ("turn", "misread")
+    rates = dict.fromkeys(kinds, slip) if isinstance(slip, int | float) else dict(slip)
+    if set(rates) != set(kinds) or not all(0 <= rate <= 1 for rate in rates.values()):
+        raise ReproError(f"slip is {slip!r}: give a chance from 0 to 1, or one for each of {', '.join(kinds)}")
+    return rates
+
+
+def noisy_trace(config: ProgramConfig, query: Query, rng: random.Random, slip: Slip) -> str:
+    """An expert trace with consistent slips: a wrong turn at a step of the plan, a misread statement of the program.
+
+    A wrong turn takes another fact of the right type, leads from there to the input, and the program follows the plan.
+    A misread statement has an operation and a constant drawn afresh, among those that fit its types. The first kind
+    lies in what a mask of code blocks keeps, the second in what it hides.
+    """
+    rates = slip_rates(slip)
+    facts = {step.name: step for step in query.graph}
+    types = _types(facts)
+    name, route = facts[RETURN].source, [facts[RETURN]]
+    visited = {RETURN}
+    while True:
+        if rng.random() < rates["turn"]:
+            others = [other for other in types if other != name and types[other] == types[name]]
+            name = rng.choice([other for other in others if visited.isdisjoint(_path(facts, other))] or [name])
+        route[-1] = replace(route[-1], source=name)
+        if name == INPUT:
+            break
+        visited.add(name)
+        route.append(facts[name])
+        name = facts[name].source
+    chain = route[::-1]
+    written = [_misread(rng, step, types) if rng.random() < rates["misread"] else step for step in chain]
+    return expert_trace(chain, written)
+
+
+def planted(query: Query, rng: random.Random) -> Query:
+    """The task with a wrong program in its trace: one statement misread, so that some test fails.
+
+    The plan stays true, so only a code block tells of the plant. The `answer` is what the planted program gives:
+    a response that earns this query's reward has copied it.
+    """
+    facts = {step.name: step for step in query.graph}
+    chain, types = [facts[name] for name in _path(facts, RETURN)][::-1], _types(facts)
+    while True:
+        at = rng.randrange(len(chain))
+        written = [*chain[:at], _misread(rng, chain[at], types), *chain[at + 1 :]]
+        answer = expected_outputs(outputs(written))
+        if answer != query.answer:
+            return replace(query, answer=answer, trace=expert_trace(chain, written))
+
+
+def _misread(rng: random.Random, step: Step, types: dict[str, Type]) -> Step:
+    return _drawn_step(rng, step.name, step.source, types[step.source], types[step.name])
+
+
+def _types(facts: dict[str, Step]) -> dict[str, Type]:
+    def type_of(name: str) -> Type:
+        return "list" if name == INPUT else result_type(facts[name].operation, type_of(facts[name].source))
+
+    return {name: type_of(name) for name in (INPUT, *facts)}
+
+
+def _path(facts: dict[str, Step], name: str) -> Iterator[str]:
+    """The names from `name` back to the input, which is left out."""
+    while name != INPUT:
+        yield name
+        name = facts[name].source
+
+
+def is_held_out(answer: str) -> bool:
+    """The side of a behaviour: a fixed quarter of all behaviours belongs to the held-out lists alone."""
+    return hashlib.sha256(answer.encode()).digest()[0] < 64
+
+
+def heldout(config: ProgramConfig) -> dict[str, list[Query]]:
+    """The fixed held-out lists, one per level, the same for every seed of a study."""
+    return {
+        name: _distinct(config, f"heldout:{name}", (low, high), config.heldout_queries, True)
+        for name, low, high in config.levels
+    }
+
+
+def train_list(config: ProgramConfig, seed: int) -> list[Query]:
+    """The finite training list of a seed. No task of it gives the outputs of a held-out task on the tests."""
+    lengths = (config.min_statements, config.max_statements)
+    return _distinct(config, f"train:{seed}", lengths, config.train_queries, False)
+
+
+def stream(config: ProgramConfig, seed: int) -> Iterator[Query]:
+    """Endless fresh tasks for the supervised warm start, disjoint by behaviour from the held-out lists."""
+    index = 0
+    while True:
+        yield generate(config, random.Random(f"stream:{seed}:{index}"), f"stream:{seed}:{index}", held_out=False)
+        index += 1
+
+
+def _distinct(
+    config: ProgramConfig, split: str, statements: tuple[int, int], count: int, held_out: bool
+) -> list[Query]:
+    """`count` tasks of one side with distinct texts."""
+    queries: dict[str, Query] = {}
+    for index in range(100 * count + 100):
+        if len(queries) == count:
+            return list(queries.values())
+        query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", statements, held_out)
+        queries.setdefault(query.text, query)
+    raise ReproError(
+        f"program world: {split} wants {count} distinct tasks, but the world of {statements} statements gives only "
+        f"{len(queries)}; ask for fewer or make it larger"
+    )
