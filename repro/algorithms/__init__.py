@@ -23,11 +23,15 @@ from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
 from repro.algorithms.offpolicy import CISPO, GSPO, M2PO, MIS, OPMD, TIS, TOPR, DecoupledPPO, SequenceMaskedGRPO
 from repro.algorithms.reinforce import GPG, AsymRE, OPMDSimple
+from repro.algorithms.sgpo import SGPO, MatchedBudget
 
 Objective = (
     GRPO | Naive | SPO | ASymPO | BatchScaled | ShuffledASymPO | BehaviourASymPO | GPG | AsymRE | OPMDSimple
     | DecoupledPPO | TIS | MIS | CISPO | GSPO | M2PO | TOPR | OPMD | SequenceMaskedGRPO
 )  # fmt: skip
+
+
+Allocating = Uniform | SGPO | MatchedBudget
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Recipe:
 
     objective: Objective
     credit: GroupCredit = GroupCredit()
-    allocation: Uniform = Uniform()
+    allocation: Allocating = Uniform()
     guidance: Unguided = Unguided()
     exploration: Episodes = Episodes()
 

@@ -1,13 +1,14 @@
 """Allocation: which queries come next, how many rollouts each gets, and which of them are trained on.
 
-An allocation is a frozen config with pure functions of what has been seen: a `History` of all finished updates, and what
-was drawn so far in this one. The loop keeps the history and saves it, so that a resumed run asks the same.
+An allocation is a frozen config with pure functions of what has been seen: a `History` of all finished updates, and
+what was drawn so far in this one. The loop keeps the history and saves it, so that a resumed run asks the same.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ def order(queries: int, seed: int, epoch: int) -> list[int]:
 class Allocation:
     """What the loop asks of an allocation, with the answers of one that needs no profile and trains on everything."""
 
+    charge_profile: ClassVar[bool] = True  # whether a profile that it asks for is part of its bill
+
+    def updates(self, history: History) -> int | None:
+        """How many updates there will be, as far as that is known."""
+        return None
+
     def profile_due(self, update: int, history: History) -> int:
         """Samples per query to draw under the present weights, before anything is drawn for `update`; 0: none."""
         return 0
@@ -90,7 +97,7 @@ class Uniform(Allocation):
             raise ValueError(f"Uniform: {self.prompts} prompts of {self.group_size} rollouts; give 1 or more of each")
 
     def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
-        """An epoch's last batch is filled from the next epoch's order. Never over: the run's number of updates ends it."""
+        """An epoch's last batch is filled from the next epoch's order. Never over: the run's config ends it."""
         if drawn:
             return []
         places = [divmod(place, history.queries) for place in range(update * self.prompts, (update + 1) * self.prompts)]

@@ -23,12 +23,12 @@ from repro.algorithms.groups import group_mean, group_std, in_mixed_group
 class GroupCredit:
     """Group-relative advantage; sums to zero in every group."""
 
-    scale: str = "none"  # "none": ASymPO Eq. 1, Dr. GRPO; "std": GRPO
+    scale: str = "none"  # "none": ASymPO Eq. 1, Dr. GRPO; "std": GRPO, n - 1 as in verl; "population": sGPO Eq. 5
     eps: float = 1e-6  # added to the standard deviation (verl; TRL adds 1e-4)
 
     def __post_init__(self):
-        if self.scale not in ("none", "std"):
-            raise ValueError(f"GroupCredit.scale is {self.scale!r}; choose 'none' or 'std'")
+        if self.scale not in ("none", "std", "population"):
+            raise ValueError(f"GroupCredit.scale is {self.scale!r}; choose 'none', 'std' or 'population'")
 
     def advantage_B(self, reward_B: Tensor, group_B: Tensor) -> Tensor:
         """Advantages, (B,). Exactly zero in a group whose rewards are all equal, groups of one included.
@@ -36,7 +36,8 @@ class GroupCredit:
         (verl leaves the raw reward to a group of one; here it has nothing to be compared with, so no credit.)
         """
         advantage_B = reward_B - group_mean(reward_B, group_B)
-        if self.scale == "std":
-            advantage_B = advantage_B / (group_std(reward_B, group_B) + self.eps)
+        if self.scale != "none":
+            ddof = 0 if self.scale == "population" else 1
+            advantage_B = advantage_B / (group_std(reward_B, group_B, ddof) + self.eps)
         # The mean of equal floats need not be that float (three times 0.1), hence the explicit zero.
         return torch.where(in_mixed_group(reward_B, group_B), advantage_B, 0.0)

@@ -28,10 +28,10 @@ def group_mean(value_B: Tensor, group_B: Tensor) -> Tensor:
     return group_sum(value_B, group_B) / group_size(group_B)
 
 
-def group_std(value_B: Tensor, group_B: Tensor) -> Tensor:
-    """Each element's group standard deviation with n - 1, (B,); zero for a group of one."""
+def group_std(value_B: Tensor, group_B: Tensor, ddof: int = 1) -> Tensor:
+    """Each element's group standard deviation, (B,), dividing by n - `ddof`; zero for a group of one."""
     centred_B = value_B - group_mean(value_B, group_B)
-    return (group_sum(centred_B**2, group_B) / (group_size(group_B) - 1).clamp(min=1)).sqrt()
+    return (group_sum(centred_B**2, group_B) / (group_size(group_B) - ddof).clamp(min=1)).sqrt()
 
 
 def _mixed_groups(reward_B: Tensor, index_B: Tensor, n: int) -> Tensor:

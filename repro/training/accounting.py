@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from repro.training.rollouts import Rollouts
 
 
 @dataclass(frozen=True)
@@ -49,28 +52,30 @@ def forward_flops(unit: Cost, prompts: Sequence[int], prompt_B: Sequence[int], r
     return unit.per_token * tokens + unit.per_pair * pairs + unit.per_logits * sum(responses)
 
 
-def update_flops(
-    unit: Cost,
-    prompts: Sequence[int],
-    prompt_B: Sequence[int],
-    responses: Sequence[int],
-    trained_B: Sequence[bool],
-) -> dict[str, int]:
-    """Cost of one update's rollouts and training: `flops` itemised, `flops_2p6p` by the rule, and the token counts.
+def update_flops(unit: Cost, rollouts: Rollouts, trained_B: Sequence[bool]) -> dict[str, int]:
+    """Cost of one update: token counts of all that was drawn, and FLOPs by three conventions.
 
-    By the rule, 2P for every prompt and generated token once per response in sampling, and 6P for each again in
-    training, as an engine does that repeats the prompt for each response and trains on everything.
+    - `flops`: itemised, what this engine does: sampling, scoring of what is trained on or could be, backward passes;
+    - `flops_needed`: itemised, sampling, then forward and backward passes only where there is a gradient;
+    - `flops_2p6p`: 2P for every prompt and generated token once per response in sampling, and 6P for each again in
+      training, as an engine does that repeats the prompt for each response and trains on everything.
     """
-    forward = forward_flops(unit, prompts, prompt_B, responses)
-    used = sorted({p for p, trained in zip(prompt_B, trained_B, strict=True) if trained})
-    place = {p: i for i, p in enumerate(used)}
-    kept = [(place[p], m) for p, m, trained in zip(prompt_B, responses, trained_B, strict=True) if trained]
-    backward = 2 * forward_flops(unit, [prompts[p] for p in used], [p for p, _ in kept], [m for _, m in kept])
-    all_tokens = sum(prompts[p] for p in prompt_B) + sum(responses)
+    prompts, lengths = [len(p) for p in rollouts.prompts], [len(r) for r in rollouts.responses]
+    drawn_prompt = rollouts.prompt_B + [unused.prompt for unused in rollouts.unused]
+    drawn_lengths = lengths + [unused.length for unused in rollouts.unused]
+
+    def forward(rows: Sequence[bool]) -> int:
+        used = sorted({p for p, row in zip(rollouts.prompt_B, rows, strict=True) if row})
+        place = {p: i for i, p in enumerate(used)}
+        kept = [(place[p], m) for p, m, row in zip(rollouts.prompt_B, lengths, rows, strict=True) if row]
+        return forward_flops(unit, [prompts[p] for p in used], [p for p, _ in kept], [m for _, m in kept])
+
+    sampling, trained = forward_flops(unit, prompts, drawn_prompt, drawn_lengths), forward(trained_B)
     return {
-        "rollouts": len(responses),
+        "rollouts": len(drawn_lengths),
         "prompt_tokens": sum(prompts),
-        "generated_tokens": sum(responses),
-        "flops": 2 * forward + backward,
-        "flops_2p6p": 8 * unit.parameters * all_tokens,
+        "generated_tokens": sum(drawn_lengths),
+        "flops": sampling + forward([True] * len(lengths)) + 2 * trained,
+        "flops_needed": sampling + 3 * trained,
+        "flops_2p6p": 8 * unit.parameters * (sum(prompts[p] for p in drawn_prompt) + sum(drawn_lengths)),
     }

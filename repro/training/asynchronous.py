@@ -38,6 +38,7 @@ from repro.policy.decoder import Decoder, decoder
 from repro.policy.model import Policy
 from repro.training.config import Asynchronous, RunConfig
 from repro.training.rollouts import Rollouts
+from repro.training.sampling import Sampler
 
 LAST_WORDS_SECONDS = 5.0  # between a generator's broken pipe and its exit code
 
@@ -223,8 +224,6 @@ def _generate(
     batches: Connection,
 ) -> None:
     """The generator's life: sample batches from number `first` on, as far as the last sync allows."""
-    from repro.training.loop import sampler  # the loop imports this module
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the learner answers it
     torch.set_num_threads(config.training.threads)
     arrived: queue.SimpleQueue = queue.SimpleQueue()
@@ -232,7 +231,7 @@ def _generate(
     listener.start()
     try:
         policy = GeneratorPolicy(model_config, tokenizer, end_token, config.device)
-        sample = sampler(config, policy)
+        sample = Sampler(config, policy)
         version = limit = 0
         batches.send(("started", None))
         for update in range(first, config.training.updates):

@@ -110,7 +110,11 @@ class Learner:
         behaviour_BT = torch.zeros(shape)
         for b, row in enumerate(rollouts.behaviour_logp):
             behaviour_BT[b, : len(row)] = torch.tensor(row)
-        mixed_B = in_mixed_group(reward_B, group_B).cpu()
+        # Responses that are not trained on still belong to their group's baseline.
+        all_reward = torch.cat([reward_B, reward_B.new_tensor([unused.reward for unused in rollouts.unused])])
+        all_group = torch.cat([group_B, group_B.new_tensor([unused.group for unused in rollouts.unused])])
+        advantage_B = self.recipe.credit.advantage_B(all_reward, all_group)[: len(reward_B)]
+        mixed_B = (in_mixed_group(all_reward, all_group)[: len(reward_B)]).cpu()
         chunks = [
             (rows, mixed)
             for mixed in (True, False)
@@ -126,7 +130,7 @@ class Learner:
         batch = BehaviourBatch(
             logp_BT=logp_BT,
             mask_BT=mask_BT,
-            advantage_B=self.recipe.credit.advantage_B(reward_B, group_B),
+            advantage_B=advantage_B,
             reward_B=reward_B,
             group_B=group_B,
             behaviour_logp_BT=behaviour_BT.to(self.device),

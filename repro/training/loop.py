@@ -11,18 +11,21 @@ from typing import Any
 import torch
 
 from repro import environments
+from repro.algorithms.allocation import Uniform
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.model import Policy, parameter_count
 from repro.policy.warmstart import WarmStartKey, warm_start
 from repro.study.runs import Run, data_folder, open_run
 from repro.training import accounting
+from repro.training.asynchronous import AsynchronousSource
 from repro.training.checkpoint import load_checkpoint, save_checkpoint
 from repro.training.config import Asynchronous, RunConfig
 from repro.training.diagnostics import measure
 from repro.training.evaluation import evaluate
 from repro.training.learner import Diverged, Learner
-from repro.training.rollouts import Rollouts, play
+from repro.training.rollouts import Rollouts
+from repro.training.sampling import Sampler
 from repro.training.schedule import LaggedSource
 
 
@@ -44,10 +47,12 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
     policy = warm_start(key, data_folder() / "cache", config.device, progress)
     started = time.perf_counter()  # the warm start is shared by all arms of a seed: no arm is charged for it
     learner = Learner(policy, recipe, training)
-    state = load_checkpoint(run.folder, learner) or {"update": 0, "log": None, "source": None, "seconds": 0.0}
+    fresh = {"update": 0, "log": None, "source": None, "sampler": None, "seconds": 0.0}
+    state = load_checkpoint(run.folder, learner) or fresh
     run.log.rewind(state["log"])
     heldout = environments.heldout(config.world)
-    check_context(config, policy, heldout)
+    sampler = Sampler(config, policy, state["sampler"])
+    check_context(config, policy, sampler.queries, heldout)
     unit = accounting.cost(policy.model.config, parameter_count(policy))
     status, update = "finished", state["update"]
 
@@ -57,9 +62,14 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
 
     if update == 0:
         evaluation(0, config.evaluation.queries, config.evaluation.samples)
-    with rollout_source(config, policy, state["source"]) as source:
+    with rollout_source(config, policy, sampler, state["source"]) as source:
         for update in range(state["update"], training.updates):
-            rollouts, waiting = source.next(update)
+            supply = source.next(update)
+            for profile in sampler.profiled():
+                run.log.append(profile)
+            if supply is None:  # the allocation asks for no more
+                break
+            rollouts, waiting = supply
             split = training.gradient_split_every and (update + 1) % training.gradient_split_every == 0
             try:
                 metrics, batch = learner.update(rollouts, bool(split))
@@ -81,10 +91,11 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
                         "update": done,
                         "log": run.log.mark(),
                         "source": source.state(),
+                        "sampler": sampler.state(),
                         "seconds": seconds,
                     },
                 )
-            progress({"update": done, "updates": training.updates})
+            progress({"update": done, "updates": min(training.updates, sampler.expected() or training.updates)})
         else:
             update = training.updates
     # A diverged run is evaluated as well: the update that failed has not touched its weights.
@@ -102,74 +113,51 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
 
 
 @contextlib.contextmanager
-def rollout_source(config: RunConfig, policy: Policy, state: dict | None) -> Iterator[Any]:
+def rollout_source(config: RunConfig, policy: Policy, sampler: Sampler, state: dict | None) -> Iterator[Any]:
     """The source that the config's schedule names; its processes end with the block."""
     if isinstance(config.schedule, Asynchronous):
-        from repro.training.asynchronous import AsynchronousSource
-
+        if not isinstance(config.recipe.allocation, Uniform):
+            raise ReproError(
+                f"{type(config.recipe.allocation).__name__} decides by the history of a run, which the asynchronous "
+                "schedule's generator process does not keep: choose schedule=Lagged or recipe.allocation=Uniform"
+            )
         source = AsynchronousSource(config, policy, state)
     else:
-        source = LaggedSource(config.schedule, config.seed, config.training.updates, sampler(config, policy), state)
+        source = LaggedSource(config.schedule, config.seed, config.training.updates, sampler, state)
     with source:
         yield source
 
 
-def sampler(config: RunConfig, policy: Policy) -> Callable[[int, int], Rollouts]:
-    """`sample(update, version)`: allocation picks queries, guidance dresses them, exploration grows the rollouts."""
-    queries = environments.train_list(config.world, config.seed)
-    recipe = config.recipe
-
-    @torch.no_grad()
-    def sample(update: int, version: int) -> Rollouts:
-        dec = policy.decoder()
-
-        def group_play(allotment: list[tuple[int, int]]) -> Rollouts:
-            return play(
-                dec,
-                policy,
-                queries,
-                allotment,
-                recipe.guidance.prompt,
-                world=config.world,
-                update=update,
-                version=version,
-                seed=config.seed,
-                max_new_tokens=config.training.max_new_tokens,
-                temperature=config.training.temperature,
-            )
-
-        allotment = recipe.allocation.allot(update, len(queries), config.seed)
-        (rollouts,) = recipe.exploration.explore(group_play, allotment)
-        return rollouts
-
-    return sample
-
-
 def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
-    """The log line of an update."""
-    flops = accounting.update_flops(
-        unit,
-        [len(p) for p in rollouts.prompts],
-        rollouts.prompt_B,
-        [len(r) for r in rollouts.responses],
-        metrics.pop("trained_B"),
-    )
-    lag = rollouts.update - rollouts.version
+    """The log line of an update; `reward` and `mixed` are of all that was drawn, trained on or not."""
+    rewards: dict[int, list[float]] = {}
+    for group, reward in zip(rollouts.group_B, rollouts.reward_B, strict=True):
+        rewards.setdefault(group, []).append(reward)
+    for unused in rollouts.unused:
+        rewards.setdefault(unused.group, []).append(unused.reward)
+    mixed = {group for group, values in rewards.items() if min(values) < max(values)}
+    tokens = list(zip(rollouts.group_B, map(len, rollouts.responses), strict=True))
+    tokens += [(unused.group, unused.length) for unused in rollouts.unused]
+    if rollouts.unused:
+        drawn = [reward for values in rewards.values() for reward in values]
+        metrics |= {"reward": sum(drawn) / len(drawn), "mixed": len(mixed) / len(rewards)}
     return {
         "kind": "update",
         "update": rollouts.update + 1,
-        "lag": lag,
+        "lag": rollouts.update - rollouts.version,
         "mismatch_kl": rollouts.mismatch_kl,
         "finished": sum(rollouts.finished_B) / len(rollouts.finished_B),
+        "groups": len(rewards),
+        "informative_tokens": sum(length for group, length in tokens if group in mixed),
         "seconds_generate": rollouts.seconds,
-        **flops,
+        **accounting.update_flops(unit, rollouts, metrics.pop("trained_B")),
         **metrics,
     }
 
 
-def check_context(config: RunConfig, policy: Policy, heldout: dict[str, list[Query]]) -> None:
+def check_context(config: RunConfig, policy: Policy, train: list[Query], heldout: dict[str, list[Query]]) -> None:
     """ReproError if a prompt and a response may not fit the model's context."""
-    queries = environments.train_list(config.world, config.seed) + [q for level in heldout.values() for q in level]
+    queries = train + [query for level in heldout.values() for query in level]
     longest = max(len(policy.encode(config.recipe.guidance.prompt(query))) for query in queries)
     context = policy.model.config.max_position_embeddings
     if longest + config.training.max_new_tokens > context:

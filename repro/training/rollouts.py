@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,8 +14,30 @@ from repro.environments.query import Query
 from repro.policy.decoder import Decoder
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.sampler import Completion, sample
+from repro.training.config import RunConfig
 
 MISMATCH_ROWS = 8  # responses per batch whose log-probabilities are recomputed as the trainer does
+
+
+class Unused(NamedTuple):
+    """A response that is not trained on."""
+
+    prompt: int  # index into the prompts
+    group: int
+    reward: float
+    length: int
+
+
+@dataclass
+class Group:
+    """The responses to one query within an update; `index` is the query's place in the list."""
+
+    number: int  # its place among the update's groups
+    index: int
+    query: Query
+    prompt: list[int]
+    completions: list[Completion] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -36,9 +56,15 @@ class Rollouts:
     finished_B: list[bool]
     mismatch_kl: float  # k3 estimate of KL(sampler || trainer) under the same weights
     seconds: float
+    # Responses that were drawn but are not trained on: they cost their tokens, and count in their group's baseline.
+    unused: list[Unused] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Rollouts:
+        return cls(**{**data, "unused": [Unused(*entry) for entry in data["unused"]]})
 
 
 def request_seed(seed: int, update: int, group: int, member: int) -> int:
@@ -51,46 +77,62 @@ def reward_of(world: World, query: Query, policy: Any, completion: Completion) -
     return reward(world, query, policy.decode(completion.tokens)) if completion.finished else 0.0
 
 
-def play(
+def draw(dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, config: RunConfig, update: int) -> None:
+    """Sample and score `sizes[g]` more responses of each group, under the weights of `dec`, in one batch.
+
+    `policy` encodes, decodes and names the end token. A response's request seed depends on the run's seed, the update,
+    its group and its number in the group, so that it is the same whatever else is drawn beside it or before.
+    """
+    prompt_B = [g for g, size in enumerate(sizes) for _ in range(size)]
+    seeds = [
+        request_seed(config.seed, update, group.number, len(group.rewards) + member)
+        for group, size in zip(groups, sizes, strict=True)
+        for member in range(size)
+    ]
+    training = config.training
+    prompts = [group.prompt for group in groups]
+    completions = sample(dec, prompts, prompt_B, seeds, training.max_new_tokens, policy.end_token, training.temperature)
+    for g, completion in zip(prompt_B, completions, strict=True):
+        groups[g].completions.append(completion)
+        groups[g].rewards.append(reward_of(config.world, groups[g].query, policy, completion))
+
+
+def batch(
     dec: Decoder,
-    policy: Any,
-    queries: list[Query],
-    allotment: list[tuple[int, int]],
-    prompt_of: Callable[[Query], str],
+    groups: list[Group],
+    kept: list[list[int]],
     *,
-    world: World,
+    config: RunConfig,
     update: int,
     version: int,
-    seed: int,
-    max_new_tokens: int,
-    temperature: float,
+    seconds: float,
 ) -> Rollouts:
-    """Sample and score one group per allotted (query index, group size), under the weights of `dec`.
+    """The groups as one update's rollouts; `kept[g]` are the responses of group g that are trained on.
 
-    `policy` encodes, decodes and names the end token.
-    The log-probabilities of some rows are recomputed by the trainer's forward: `mismatch_kl` near 0 (1e-10 in fp32)
-    shows that sampler and trainer agree on these very weights.
+    If none is, all are: an update without gradient. The log-probabilities of some rows are recomputed by the trainer's
+    forward: `mismatch_kl` near 0 (1e-10 in fp32) shows that sampler and trainer agree on these very weights.
     """
-    started = time.perf_counter()
-    prompts = [policy.encode(prompt_of(queries[index])) for index, _ in allotment]
-    prompt_B = [g for g, (_, size) in enumerate(allotment) for _ in range(size)]
-    seeds = [request_seed(seed, update, g, i) for g, (_, size) in enumerate(allotment) for i in range(size)]
-    completions = sample(dec, prompts, prompt_B, seeds, max_new_tokens, policy.end_token, temperature)
-    chosen = [queries[allotment[g][0]] for g in prompt_B]
-    rewards = [reward_of(world, query, policy, c) for query, c in zip(chosen, completions, strict=True)]
+    if not any(kept):
+        kept = [list(range(len(group.rewards))) for group in groups]
+    rows = [(g, i) for g, members in enumerate(kept) for i in members]
+    chosen = set(rows)
+    rest = [(g, i) for g, group in enumerate(groups) for i in range(len(group.rewards)) if (g, i) not in chosen]
+    prompts, prompt_B = [group.prompt for group in groups], [g for g, _ in rows]
+    completions = [groups[g].completions[i] for g, i in rows]
     return Rollouts(
         update=update,
         version=version,
         prompts=prompts,
         prompt_B=prompt_B,
         group_B=prompt_B,
-        query_B=[query.id for query in chosen],
+        query_B=[groups[g].query.id for g in prompt_B],
         responses=[c.tokens for c in completions],
         behaviour_logp=[c.logprobs for c in completions],
-        reward_B=rewards,
+        reward_B=[groups[g].rewards[i] for g, i in rows],
         finished_B=[c.finished for c in completions],
-        mismatch_kl=_mismatch(dec, prompts, prompt_B, completions, update, temperature),
-        seconds=time.perf_counter() - started,
+        mismatch_kl=_mismatch(dec, prompts, prompt_B, completions, update, config.training.temperature),
+        seconds=seconds,
+        unused=[Unused(g, g, groups[g].rewards[i], len(groups[g].completions[i].tokens)) for g, i in rest],
     )
 
 

@@ -2,7 +2,7 @@
 
 A source is a context manager with
 
-- `next(update)`: the rollouts that update consumes (numbered from 0), and measurements of the waiting;
+- `next(update)`: the rollouts that update consumes (numbered from 0), and measurements of the waiting; None: no more;
 - `updated(update)`: told after each update, so that it can take the new weights;
 - `state()`: JSON-able data from which a resumed source goes on.
 """
@@ -36,14 +36,19 @@ class LaggedSource:
         schedule: Lagged,
         seed: int,
         updates: int,
-        sample: Callable[[int, int], Rollouts],
+        sample: Callable[[int, int], Rollouts | None],
         state: dict[str, Any] | None = None,
     ):
-        """`sample(update, version)` draws the rollouts of an update under the weights as they are now."""
+        """`sample(update, version)` draws the rollouts of an update under the weights as they are now.
+
+        None says that there are no more; `updates` is how many there can be at most.
+        """
         self.schedule, self.seed, self.updates, self.sample = schedule, seed, updates, sample
-        self.waiting = {entry["update"]: Rollouts(**entry) for entry in (state or {"waiting": []})["waiting"]}
+        self.waiting = {entry["update"]: Rollouts.from_json(entry) for entry in (state or {"waiting": []})["waiting"]}
         if state is None:
             self._draw(0)
+        else:
+            self.updates = state["updates"]
 
     def __enter__(self) -> LaggedSource:
         return self
@@ -51,16 +56,21 @@ class LaggedSource:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def next(self, update: int) -> tuple[Rollouts, dict[str, float]]:
-        return self.waiting.pop(update), {"queue_depth": len(self.waiting)}
+    def next(self, update: int) -> tuple[Rollouts, dict[str, float]] | None:
+        """The rollouts of an update and how many batches wait behind it; None after the last one."""
+        return None if update >= self.updates else (self.waiting.pop(update), {"queue_depth": len(self.waiting)})
 
     def updated(self, update: int) -> None:
         self._draw(update + 1)
 
     def state(self) -> dict[str, Any]:
-        return {"waiting": [rollouts.to_json() for rollouts in self.waiting.values()]}
+        return {"waiting": [rollouts.to_json() for rollouts in self.waiting.values()], "updates": self.updates}
 
     def _draw(self, version: int) -> None:
         for update in range(version, min(version + self.schedule.high + 1, self.updates)):
             if update not in self.waiting and version_for(self.schedule, self.seed, update) == version:
-                self.waiting[update] = self.sample(update, version)
+                rollouts = self.sample(update, version)
+                if rollouts is None:
+                    self.updates = min(self.updates, update)
+                    return
+                self.waiting[update] = rollouts

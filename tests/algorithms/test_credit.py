@@ -64,7 +64,7 @@ def test_against_a_loop(scale, seed):
 
 
 def test_unknown_scale_is_refused():
-    with pytest.raises(ValueError, match="GroupCredit.scale is 'batch'; choose 'none' or 'std'"):
+    with pytest.raises(ValueError, match="GroupCredit.scale is 'batch'; choose 'none', 'std' or 'population'"):
         GroupCredit(scale="batch")
 
 

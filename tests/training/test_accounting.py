@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import parameter_count
 from repro.training.accounting import Cost, cost, forward_flops, update_flops
+from repro.training.rollouts import Rollouts, Unused
 from tests.policy.tiny import architecture, ragged
 
 SHAPE = SimpleNamespace(
@@ -49,20 +50,46 @@ def test_a_forward_pass_token_by_token():
     assert forward_flops(UNIT, [len(p) for p in prompts], prompt_B, [len(r) for r in responses]) == expected
 
 
+def rollouts_of(prompts, prompt_B, responses, unused=()):
+    """Rollouts of given lengths."""
+    n = len(responses)
+    return Rollouts(
+        update=0, version=0, prompts=[[1] * m for m in prompts], prompt_B=prompt_B, group_B=prompt_B,
+        query_B=["q"] * n, responses=[[1] * m for m in responses], behaviour_logp=[[0.0] * m for m in responses],
+        reward_B=[0.0] * n, finished_B=[True] * n, mismatch_kl=0.0, seconds=0.0, unused=list(unused),
+    )  # fmt: skip
+
+
 def test_an_update_by_hand():
     # Prompts of 3 and 2; responses of 2, 1 (prompt 0) and 4 (prompt 1); only the last one trains.
     # Forward: tokens 5 + 1 + 0 + 3 = 9; pairs 6 + 3 + 4 + (3 + 4 + 5) = 25; logits 7.
     # Backward, twice the forward pass of prompt 1 and its response: tokens 2 + 3, pairs 3 + 12, logits 4.
     forward, trained = 900 + 250 + 7000, 500 + 150 + 4000
-    counts = update_flops(UNIT, [3, 2], [0, 0, 1], [2, 1, 4], [False, False, True])
-    assert counts == {
+    rollouts = rollouts_of([3, 2], [0, 0, 1], [2, 1, 4])
+    assert update_flops(UNIT, rollouts, [False, False, True]) == {
         "rollouts": 3,
         "prompt_tokens": 5,
         "generated_tokens": 7,
         "flops": 2 * forward + 2 * trained,  # sampling and scoring, then the backward pass
+        "flops_needed": forward + 3 * trained,  # scoring too only where there is a gradient
         "flops_2p6p": 8 * 50 * (3 + 2 + 3 + 1 + 2 + 4),  # 2P and 6P for each response with its own prompt
     }
-    assert update_flops(UNIT, [3, 2], [0, 0, 1], [2, 1, 4], [False] * 3)["flops"] == 2 * forward
+    untrained = update_flops(UNIT, rollouts, [False] * 3)
+    assert (untrained["flops"], untrained["flops_needed"]) == (2 * forward, forward)
+
+
+def test_what_is_drawn_and_not_trained_on_costs_its_sampling():
+    # As above, but the last response, with its prompt, is thrown away: it is neither scored nor trained on.
+    forward, kept = 900 + 250 + 7000, 100 * (3 + 1) + 10 * (6 + 4) + 1000 * 3
+    rollouts = rollouts_of([3, 2], [0, 0], [2, 1], unused=[Unused(prompt=1, group=1, reward=0.0, length=4)])
+    assert update_flops(UNIT, rollouts, [True, True]) == {
+        "rollouts": 3,
+        "prompt_tokens": 5,
+        "generated_tokens": 7,
+        "flops": forward + kept + 2 * kept,
+        "flops_needed": forward + 3 * kept,
+        "flops_2p6p": 8 * 50 * (3 + 2 + 3 + 1 + 2 + 4),
+    }
 
 
 def counted(run, *kinds):

@@ -26,7 +26,8 @@ from repro.policy.warmstart import WarmStartConfig
 from repro.study.runs import read_metrics, run_folder
 from repro.training.asynchronous import AsynchronousSource, GeneratorPolicy, batch_limit
 from repro.training.config import Asynchronous, EvaluationConfig, RunConfig, TrainingConfig
-from repro.training.loop import sampler, train
+from repro.training.loop import train
+from repro.training.sampling import Sampler
 from tests.training.stand_ins import learn
 
 WORLD = ArithmeticConfig(
@@ -159,7 +160,7 @@ def test_order_lags_and_weights_of_a_fast_generator(policy):
     assert [r.update - r.version for r in taken] == [0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 2, 3]
     # It waited for the syncs before batches 6 and 10, through four naps of the learner each time.
     assert min(idle[6], idle[10]) > 0.04
-    sample = sampler(CONFIG, policy)
+    sample = Sampler(CONFIG, policy)
     for rollouts in taken:
         put(policy, snapshots[rollouts.version])
         assert content(rollouts) == content(sample(rollouts.update, rollouts.version))  # what other schedules sample

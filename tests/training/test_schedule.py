@@ -12,7 +12,7 @@ from repro.environments import arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.policy.model import PolicyConfig, build
 from repro.training.config import Lagged, RunConfig, TrainingConfig
-from repro.training.loop import sampler
+from repro.training.sampling import Sampler
 from repro.training.schedule import LaggedSource, version_for
 from tests.training.stand_ins import learn
 
@@ -46,7 +46,7 @@ def content(rollouts):
 def run(policy, schedule, first=0, last=UPDATES, state=None):
     """Rollouts of the updates in [first, last), and the source's state after them."""
     taken = []
-    with LaggedSource(schedule, CONFIG.seed, UPDATES, sampler(CONFIG, policy), state) as source:
+    with LaggedSource(schedule, CONFIG.seed, UPDATES, Sampler(CONFIG, policy), state) as source:
         for update in range(first, last):
             rollouts, measured = source.next(update)
             assert 0 <= measured["queue_depth"] <= schedule.high
@@ -68,7 +68,7 @@ def test_equal_to_a_ring_of_weight_snapshots(policy, schedule):
     for update in range(UPDATES):
         learn(policy, update)
         ring.append(policy.snapshot())
-    sample = sampler(CONFIG, policy)
+    sample = Sampler(CONFIG, policy)
     for update, rollouts in enumerate(taken):
         version = version_for(schedule, CONFIG.seed, update)
         with torch.no_grad():
@@ -102,12 +102,12 @@ def test_the_law_depends_on_the_seed():
 def test_no_lag_is_synchronous(policy):
     taken, state = run(policy, Lagged(0, 0))
     assert [rollouts.version for rollouts in taken] == list(range(UPDATES))
-    assert state == {"waiting": []}
+    assert state == {"waiting": [], "updates": UPDATES}
 
 
 def test_nothing_is_sampled_beyond_the_last_update(policy):
     _, state = run(policy, Lagged(1, 4))
-    assert state == {"waiting": []}
+    assert state == {"waiting": [], "updates": UPDATES}
 
 
 @pytest.mark.parametrize("schedule", [Lagged(0, 0), Lagged(3, 3), Lagged(1, 4)])

@@ -1,0 +1,166 @@
+"""Profiling: how often does a policy solve each query of a finite list? Measured once, kept, never sampled twice.
+
+The file of a profile is named by a hash of all that it depends on: the weights, the prompts and answers, the way of
+sampling and the seed. Each line holds some draws of one query. Draw i of a query has a seed of its own, so a profile of
+32 draws begins with the profile of 8, and a killed profile goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.algorithms.allocation import Profile
+from repro.environments.query import Query
+from repro.errors import ReproError
+from repro.policy.model import parameter_count
+from repro.policy.sampler import sample
+from repro.study.runs import data_folder
+from repro.training.accounting import cost, forward_flops
+from repro.training.config import RunConfig
+from repro.training.rollouts import request_seed, reward_of
+
+BLOCK = 8  # draws of a query at a time
+ROWS = 256  # responses sampled at once
+SEED_SPACE = -2  # in the place of the update in request seeds, so that training never sees these draws
+
+
+def take_profile(
+    policy: Any, queries: list[Query], config: RunConfig, samples: int, update: int
+) -> tuple[Profile, dict[str, Any]]:
+    """Draw each query `samples` times under the present weights; the profile, and the log line with its cost.
+
+    Raises ReproError for rewards other than 0 and 1, which have no success rate, and for a damaged profile.
+    """
+    prompts = [policy.encode(config.recipe.guidance.prompt(query)) for query in queries]
+    key = profile_key(policy, prompts, [query.answer for query in queries], config)
+    path = data_folder() / "cache" / f"profile-{hashlib.sha256(_dump(key).encode()).hexdigest()[:12]}.jsonl"
+    rows = _drawn(policy, queries, prompts, config, samples, path, key)
+    used = [_first(blocks, samples) for blocks in rows]
+    lengths = [lengths for _, lengths, _ in used]
+    rewards = [rewards for rewards, _, _ in used]
+    profile = Profile(update, samples, tuple(int(sum(r)) for r in rewards))
+    unit = cost(policy.model.config, parameter_count(policy))
+    flat = [length for group in lengths for length in group]
+    prompt_B = [q for q, group in enumerate(lengths) for _ in group]
+    return profile, {
+        "kind": "profile",
+        "update": update,
+        "samples": samples,
+        "solved": list(profile.solved),
+        "prompt_tokens": sum(map(len, prompts)),
+        "generated_tokens": sum(flat),
+        "flops": forward_flops(unit, [len(p) for p in prompts], prompt_B, flat),
+        "flops_2p6p": 2 * unit.parameters * (sum(len(prompts[q]) for q in prompt_B) + sum(flat)),
+        "seconds": sum(seconds for _, _, seconds in used),
+    }
+
+
+def profile_key(policy: Any, prompts: list[list[int]], answers: list[str], config: RunConfig) -> dict[str, Any]:
+    """What a profile depends on; it stands in the first line of its file."""
+    weights = hashlib.sha256()
+    for name, tensor in sorted(policy.parameters.items()):
+        weights.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return {
+        "weights": weights.hexdigest(),
+        "queries": hashlib.sha256(_dump([prompts, answers]).encode()).hexdigest(),
+        "temperature": config.training.temperature,
+        "max_new_tokens": config.training.max_new_tokens,
+        "seed": config.seed,
+    }
+
+
+def _drawn(policy, queries, prompts, config, samples, path: Path, key) -> list[list[dict]]:
+    """The blocks of draws of every query, read from the file and completed there, under its lock."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b")  # noqa: SIM115
+    except OSError as error:
+        raise ReproError(f"cannot write {path}: {error.strerror}. Set REPRO_DATA to another folder") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # another run of the same seed waits for these draws instead of doubling them
+        rows = _read(file, path, key, len(queries))
+        todo = [
+            (q, first)
+            for first in range(0, samples, BLOCK)
+            for q in range(len(queries))
+            if sum(len(block["rewards"]) for block in rows[q]) <= first
+        ]
+        for start in range(0, len(todo), ROWS // BLOCK):
+            began = time.perf_counter()
+            chunk = todo[start : start + ROWS // BLOCK]
+            blocks = _sample(policy, queries, prompts, config, chunk)
+            seconds = (time.perf_counter() - began) / len(chunk)
+            for (q, _), block in zip(chunk, blocks, strict=True):
+                rows[q].append(block | {"seconds": seconds})
+            file.write("".join(_dump({"query": q} | rows[q][-1]) + "\n" for q, _ in chunk).encode())
+            file.flush()
+        return rows
+
+
+@torch.no_grad()
+def _sample(policy, queries, prompts, config, chunk: list[tuple[int, int]]) -> list[dict]:
+    training, dec = config.training, policy.decoder()
+    rows = [(place, q, first + i) for place, (q, first) in enumerate(chunk) for i in range(BLOCK)]
+    completions = sample(
+        dec,
+        [prompts[q] for q, _ in chunk],
+        [place for place, _, _ in rows],
+        [request_seed(config.seed, SEED_SPACE, q, member) for _, q, member in rows],
+        training.max_new_tokens,
+        policy.end_token,
+        training.temperature,
+    )
+    blocks = [{"rewards": [], "lengths": []} for _ in chunk]
+    for (place, q, _), completion in zip(rows, completions, strict=True):
+        reward = reward_of(config.world, queries[q], policy, completion)
+        if reward not in (0.0, 1.0):
+            raise ReproError(
+                f"query {queries[q].id}: a reward of {reward:g} has no success rate. An allocation by success rates "
+                "needs rewards of 0 or 1: choose recipe.allocation=Uniform, or another world"
+            )
+        blocks[place]["rewards"].append(int(reward))
+        blocks[place]["lengths"].append(len(completion.tokens))
+    return blocks
+
+
+def _read(file, path: Path, key: dict, queries: int) -> list[list[dict]]:
+    """What the file holds so far; a last line that a kill cut short is cut off. ReproError if it is another's."""
+    file.seek(0)
+    whole, _, torn = file.read().rpartition(b"\n")
+    if torn:
+        file.truncate(len(whole) + 1 if whole else 0)
+    if not whole:
+        file.write((_dump(key) + "\n").encode())
+        return [[] for _ in range(queries)]
+    rows: list[list[dict]] = [[] for _ in range(queries)]
+    try:
+        first, *lines = [json.loads(line) for line in whole.split(b"\n")]
+        for line in lines:
+            if not (len(line["rewards"]) == len(line["lengths"]) == BLOCK and set(line["rewards"]) <= {0, 1}):
+                raise ValueError
+            rows[line["query"]].append({name: line[name] for name in ("rewards", "lengths", "seconds")})
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise ReproError(f"{path} is damaged: delete it, and the profile is drawn again") from None
+    if first != key:
+        changed = ", ".join(sorted(name for name in key if first.get(name) != key[name]))
+        raise ReproError(f"{path} is the profile of another run ({changed} differ): delete it to draw it again")
+    return rows
+
+
+def _first(blocks: list[dict], samples: int) -> tuple[list[int], list[int], float]:
+    """Rewards, lengths and share of the time of a query's first draws."""
+    rewards = [reward for block in blocks for reward in block["rewards"]][:samples]
+    lengths = [length for block in blocks for length in block["lengths"]][:samples]
+    per_draw = [block["seconds"] / BLOCK for block in blocks for _ in range(BLOCK)]
+    return rewards, lengths, sum(per_draw[:samples])
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"))
