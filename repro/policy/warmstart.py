@@ -12,9 +12,11 @@ from pathlib import Path
 
 import torch
 
+from repro.algorithms.smepo import HINTS
 from repro.config import config_hash, to_dict
-from repro.environments import World, arithmetic
+from repro.environments import World, arithmetic, guided_arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
+from repro.environments.guided_arithmetic import GuidedArithmeticConfig
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.logprobs import layout, response_logprobs
@@ -49,12 +51,37 @@ class WarmStartConfig:
 
 
 @dataclass(frozen=True)
+class GuidedWarmStartConfig(WarmStartConfig):
+    """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
+
+    Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
+    the noisy phase `slip` is the chance of a wrong result, and `trust` the share of hints that are cut from the very
+    trace that follows, slips and all; the others are cut from the right one. At trust 1 a hint says for certain what
+    follows and is copied before any reinforcement; at 0 it does not tell a slip. The default prefers neither.
+    """
+
+    route_slip: float = 0.2  # chance of a wrong turn at each step of the route
+    fact_slip: float = 0.05  # chance that a given value or an operation is misread
+    bare: float = 0.5
+    trust: float = 0.5
+    hints: tuple[str, ...] = tuple(HINTS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chances = self.slip, self.route_slip, self.fact_slip, self.bare, self.trust
+        if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
+            raise ReproError("warmstart: slip, route_slip, fact_slip, bare and trust are chances between 0 and 1")
+        if not self.hints or not set(self.hints) <= set(HINTS):
+            raise ReproError(f"warmstart.hints is {self.hints}; choose one or more of {', '.join(HINTS)}")
+
+
+@dataclass(frozen=True)
 class WarmStartKey:
     """All that a warm start depends on; its hash names the cached folder."""
 
     world: World
     policy: PolicyConfig
-    warmstart: WarmStartConfig
+    warmstart: WarmStartConfig | GuidedWarmStartConfig
     seed: int
 
 
@@ -68,14 +95,10 @@ def warm_start(
     """
     if key.policy.checkpoint:
         return build(key.policy, [], key.seed, device)
-    if not isinstance(key.world, ArithmeticConfig) or key.world.style != "symbols":
-        raise ReproError(
-            "a policy from scratch can be warm-started only on the arithmetic world in style 'symbols', "
-            "whose words make up its vocabulary: set policy.checkpoint to a folder or hub id"
-        )
+    words = vocabulary(key)
     folder = cache / f"warmstart-{config_hash(key)}"
     if not (folder / "warmstart.json").is_file():
-        policy = build(key.policy, arithmetic.vocabulary(key.world), key.seed, device)
+        policy = build(key.policy, words, key.seed, device)
         losses = train_supervised(policy, key, progress)
         partial = Path(f"{folder}.{random.SystemRandom().getrandbits(32):08x}.partial")
         try:
@@ -95,6 +118,48 @@ def warm_start(
     return load(str(folder), device, key.policy.dtype)
 
 
+def vocabulary(key: WarmStartKey) -> list[str]:
+    """The words of the key's world. ReproError for one without a vocabulary, or with the other world's warm start."""
+    guided = isinstance(key.warmstart, GuidedWarmStartConfig)
+    if isinstance(key.world, GuidedArithmeticConfig) and guided:
+        return guided_arithmetic.vocabulary(key.world)
+    if isinstance(key.world, ArithmeticConfig) and key.world.style == "symbols" and not guided:
+        return arithmetic.vocabulary(key.world)
+    raise ReproError(
+        "a policy from scratch can be warm-started only on the arithmetic world in style 'symbols', whose words make "
+        "up its vocabulary, or on the guided arithmetic world with GuidedWarmStartConfig; for any other world set "
+        "policy.checkpoint to a folder or hub id"
+    )
+
+
+Lesson = Callable[[Query], tuple[str, str]]  # a prompt, and the response to be learned
+
+
+def lessons(key: WarmStartKey) -> tuple[Iterator[Query], Lesson, Lesson]:
+    """Fresh problems, and what is taught with each: in the perfect phase, and in the noisy one."""
+    settings, world = key.warmstart, key.world
+    slips = random.Random(f"slips:{key.seed}")
+    if isinstance(world, ArithmeticConfig):
+        return (
+            arithmetic.stream(world, key.seed),
+            lambda query: (query.text, query.trace),
+            lambda query: (query.text, arithmetic.noisy_trace(world, query, slips, settings.slip)),
+        )
+    formats = random.Random(f"formats:{key.seed}")
+
+    def dressed(shown: Query, solved: Query) -> tuple[str, str]:
+        if formats.random() < settings.bare:
+            return solved.text, solved.trace
+        return HINTS[formats.choice(settings.hints)].prompt(shown), solved.trace
+
+    def noisy(query: Query) -> tuple[str, str]:
+        chances = settings.route_slip, settings.fact_slip, settings.slip
+        solved = guided_arithmetic.slipped(world, query, slips, *chances)
+        return dressed(solved if slips.random() < settings.trust else query, solved)
+
+    return guided_arithmetic.stream(world, key.seed), lambda query: dressed(query, query), noisy
+
+
 def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict], None] | None = None) -> list[float]:
     """Minimise the traces' token NLL (mean over the batch's trace tokens, prompts excluded); the loss of every step.
 
@@ -103,17 +168,17 @@ def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict
     settings = key.warmstart
     matrices = [p for n, p in policy.parameters.items() if p.ndim == 2 and "layers" in n]
     rest = [p for n, p in policy.parameters.items() if not (p.ndim == 2 and "layers" in n)]
-    problems = arithmetic.stream(key.world, key.seed)
+    problems, perfect, noisy = lessons(key)
     losses: list[float] = []
 
-    def phase(lr_scale: float, rates: Iterator[float], trace_of: Callable[[Query], str]) -> None:
-        """Train on `trace_of` fresh problems, one step per learning-rate factor in `rates`."""
+    def phase(lr_scale: float, rates: Iterator[float], lesson: Lesson) -> None:
+        """Train on the `lesson` of fresh problems, one step per learning-rate factor in `rates`."""
         muon = torch.optim.Muon(matrices, lr=settings.muon_lr, momentum=0.95, weight_decay=0.0)
         adam = torch.optim.AdamW(rest, lr=settings.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
         for factor in rates:
-            queries = [next(problems) for _ in range(settings.batch)]
-            prompts = [policy.encode(q.text) for q in queries]
-            responses = [policy.encode(trace_of(q)) + [policy.end_token] for q in queries]
+            taught = [lesson(next(problems)) for _ in range(settings.batch)]
+            prompts = [policy.encode(prompt) for prompt, _ in taught]
+            responses = [policy.encode(response) + [policy.end_token] for _, response in taught]
             lay = layout(prompts, responses, range(len(prompts)), matrices[0].device)
             loss = -response_logprobs(policy.decoder(), lay)[0].sum() / sum(map(len, responses))
             if not torch.isfinite(loss):
@@ -141,11 +206,7 @@ def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict
             fall = (settings.steps - step) / (settings.steps - settings.flat_steps)
             yield min(1.0, rise, fall)
 
-    phase(1.0, rise_and_fall(), lambda query: query.trace)
-    slips = random.Random(f"slips:{key.seed}")
-    phase(
-        settings.noisy_lr_scale,
-        (1 - step / settings.noisy_steps for step in range(settings.noisy_steps)),
-        lambda query: arithmetic.noisy_trace(key.world, query, slips, settings.slip),
-    )
+    phase(1.0, rise_and_fall(), perfect)
+    noisy_rates = (1 - step / settings.noisy_steps for step in range(settings.noisy_steps))
+    phase(settings.noisy_lr_scale, noisy_rates, noisy)
     return losses

@@ -1,0 +1,258 @@
+"""The arithmetic world for guidance by expert traces: an answer that cannot be guessed, a route that can be missed.
+
+    kiwi = plum -6          (facts, one a line, shuffled; some feed nothing)
+    fig = plum +3
+    plum =41
+    ? kiwi :
+
+    kiwi plum :             (an expert trace, one step a line: the route, then each fact restated and computed)
+    plum =41
+    kiwi = plum -6 =35
+
+It differs from `repro.environments.arithmetic` where the study of masks needs it to:
+
+- values modulo 100, so that a group of eight guesses is right in one of thirteen cases, not in more than half, and
+  so that a computed value is rarely a number that the question prints;
+- a trace of several lines, for truncation is aligned to lines;
+- the graph holds every fact of the question, the critical path last, so that "on the path" means something;
+- slips of three kinds in the warm start's traces, each with its own chance: a wrong turn on the route, a misread fact,
+  a wrong result. So warmed up, a policy mostly fails by losing the route, and can follow a route that it is shown;
+- words that mark a hint and its blanks.
+
+`plant` and `outcome` are the pure half of the copy-rate experiment.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from repro.environments import arithmetic
+from repro.environments.arithmetic import NAMES, OPERATIONS, Step
+from repro.environments.query import Query
+from repro.errors import ReproError
+
+HINT_WORDS = ("<hint>", "</hint>", "[NUMBER]", "=[NUMBER]")
+CONSTANTS = range(1, 10)  # no zero: a step that changes nothing would print the next value one step early
+
+
+@dataclass(frozen=True)
+class GuidedArithmeticConfig:
+    """Shape of the world. Lengths count operations on the way to the answer; `warm_lengths` are the warm start's."""
+
+    modulus: int = 100
+    operators: str = "+-"
+    names: int = 12  # how many of NAMES are in use
+    min_length: int = 4
+    max_length: int = 7
+    max_distractors: int = 3
+    warm_lengths: tuple[int, int] = (1, 7)
+    train_queries: int = 512  # finite, so that training makes epochs over it (the paper: several over 1-10 k rows)
+    heldout_queries: int = 128  # per level
+    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 3), ("medium", 4, 5), ("hard", 6, 7))
+
+    def __post_init__(self) -> None:
+        low, high = self.warm_lengths
+        longest = max(self.max_length, high, *(level[2] for level in self.levels))
+        if not 1 <= self.min_length <= self.max_length or not 1 <= low <= high or self.max_distractors < 0:
+            raise ReproError(
+                f"guided arithmetic world: lengths {self.min_length}..{self.max_length}, warm lengths {low}..{high} "
+                f"and {self.max_distractors} distractors describe no problem"
+            )
+        if self.modulus < 2 or not self.operators or not set(self.operators) <= set(OPERATIONS):
+            raise ReproError(
+                f"guided arithmetic world: modulus {self.modulus} must be 2 or more and operators "
+                f"{self.operators!r} some of {''.join(OPERATIONS)}"
+            )
+        if not longest + 1 + self.max_distractors <= self.names <= len(NAMES):
+            raise ReproError(
+                f"guided arithmetic world: {longest} operations with {self.max_distractors} distractors need "
+                f"{longest + 1 + self.max_distractors} names; world.names is {self.names}, and there are {len(NAMES)}"
+            )
+
+
+def vocabulary(config: GuidedArithmeticConfig) -> list[str]:
+    """Every word of this world's problems, traces and hints."""
+    operations = [f"{operator}{constant}" for operator in config.operators for constant in CONSTANTS]
+    blanks = [f"{operator}[NUMBER]" for operator in config.operators]
+    values = [f"={value}" for value in range(config.modulus)]
+    return [*NAMES[: config.names], "=", *operations, *values, "?", ":", *HINT_WORDS, *blanks]
+
+
+def generate(config: GuidedArithmeticConfig, rng: random.Random, id: str, lengths: tuple[int, int]) -> Query:
+    """One problem whose number of operations lies in `lengths`."""
+    length, distractors = rng.randint(*lengths), rng.randint(0, config.max_distractors)
+    names = rng.sample(NAMES[: config.names], length + 1 + distractors)
+    chain = [Step(names[0], "", "", 0, rng.randrange(config.modulus))]
+    for name in names[1 : length + 1]:
+        chain.append(_step(config, rng, name, chain[-1]))
+    side = [_step(config, rng, name, rng.choice(chain)) for name in names[length + 1 :]]
+    facts = side + chain
+    rng.shuffle(facts)
+    return Query(
+        id=id,
+        text="\n".join([*(fact.fact for fact in facts), f"? {chain[-1].name} :"]),
+        answer=str(chain[-1].value),
+        level=next((name for name, low, high in config.levels if low <= length <= high), "beyond"),
+        trace=_trace(chain),
+        graph=(*side, *chain),
+    )
+
+
+def _operation(config: GuidedArithmeticConfig, rng: random.Random) -> tuple[str, int]:
+    return rng.choice(config.operators), rng.choice(CONSTANTS)
+
+
+def _step(config: GuidedArithmeticConfig, rng: random.Random, name: str, source: Step) -> Step:
+    operator, constant = _operation(config, rng)
+    return Step(name, source.name, operator, constant, OPERATIONS[operator](source.value, constant) % config.modulus)
+
+
+def _trace(chain: list[Step] | tuple[Step, ...]) -> str:
+    route = " ".join(step.name for step in reversed(chain))
+    return "\n".join([f"{route} :", *(step.computed for step in chain)])
+
+
+def path(query: Query) -> tuple[Step, ...]:
+    """The quantities on the way to the answer, the given one first."""
+    by_name, steps = {step.name: step for step in query.graph}, [query.graph[-1]]
+    while steps[-1].source:
+        steps.append(by_name[steps[-1].source])
+    return tuple(reversed(steps))
+
+
+def slipped(
+    config: GuidedArithmeticConfig, query: Query, rng: random.Random, route: float, fact: float, result: float
+) -> Query:
+    """The query with a trace that slips; text and answer stay, graph and trace are those of the slipped solution.
+
+    Chances: `route`, at each turn of the route a wrong name instead of the one the fact gives; `fact`, a given value or
+    an operation misread; `result`, a computed value wrong. The trace carries on consistently from every slip.
+    """
+    facts = {step.name: step for step in query.graph}
+    name, names = query.graph[-1].name, []
+    while name:
+        names.append(name)
+        free = [other for other in facts if other not in names]
+        name = facts[name].source
+        if name and (name in names or rng.random() < route):
+            name = rng.choice(free) if free else ""
+    chain: list[Step] = []
+    for name in reversed(names):
+        operator, constant, source = facts[name].operator, facts[name].constant, chain[-1].name if chain else ""
+        if not source:  # the end of the route, which after wrong turns need not be the given quantity
+            given = not facts[name].source and rng.random() >= fact
+            value = facts[name].value if given else rng.randrange(config.modulus)
+            chain.append(Step(name, "", "", 0, value))
+            continue
+        if not operator or rng.random() < fact:
+            operator, constant = _operation(config, rng)
+        value = OPERATIONS[operator](chain[-1].value, constant) % config.modulus
+        if rng.random() < result:
+            value = rng.randrange(config.modulus)
+        chain.append(Step(name, source, operator, constant, value))
+    return replace(query, trace=_trace(chain), graph=tuple(chain))
+
+
+reward = arithmetic.reward  # 1.0 if the response closes with the answer's value, else 0.0
+
+
+def first_error(query: Query, response: str) -> Literal["none", "route", "fact", "value", "form"]:
+    """Where a response first leaves the expert trace: naming the route, restating a fact, or computing a value.
+
+    "form": it stops early or says what no trace says. The trace of a question is unique, so the comparison is exact.
+    """
+    expected, given = query.trace.split(), response.split()
+    for place, word in enumerate(expected):
+        said = given[place] if place < len(given) else ""
+        if said == word:
+            continue
+        if ":" not in expected[:place]:
+            return "route" if said in NAMES or said == ":" else "form"
+        value = len(word) > 1 and word[0] == "=" and len(said) > 1 and said[0] == "="
+        if value:
+            restated = place >= 2 and expected[place - 1] in NAMES  # "plum =41": a given, not a result
+            return "fact" if restated else "value"
+        return "fact" if said in NAMES or said[:1] in OPERATIONS else "form"
+    return "none" if len(given) == len(expected) else "form"
+
+
+def plant(config: GuidedArithmeticConfig, query: Query, rng: random.Random, step: int | None = None) -> Query:
+    """A copy whose trace is wrong from one computed value on, consistently, and ends in a wrong answer.
+
+    The result of path step `step` (1 is the first computed one, -1 the last; None draws one) is replaced by a wrong
+    value and the steps after it are computed from there; question and right answer stay. Raises ReproError if the step
+    is not a computed one, or if no wrong value leads to a wrong answer (a later factor of 0).
+    """
+    chain = path(query)
+    computed = range(1, len(chain))
+    place = rng.choice(computed) if step is None else range(len(chain))[step]
+    if place not in computed:
+        raise ReproError(f"query {query.id}: step {step} of {len(chain) - 1} is not a computed value")
+    wrong = [value for value in range(config.modulus) if value != chain[place].value]
+    rng.shuffle(wrong)
+    for value in wrong:
+        steps = [*chain[:place], replace(chain[place], value=value)]
+        for later in chain[place + 1 :]:
+            result = OPERATIONS[later.operator](steps[-1].value, later.constant) % config.modulus
+            steps.append(replace(later, value=result))
+        if steps[-1].value != chain[-1].value:
+            on_path = {after.name: after for after in steps}
+            graph = tuple(on_path.get(node.name, node) for node in query.graph)
+            return replace(query, trace=_trace(steps), graph=graph)
+    raise ReproError(f"query {query.id}: no wrong value at step {place} changes the answer")
+
+
+def outcome(planted: Query, response: str) -> Literal["copied", "solved", "neither"]:
+    """Whether a response closes with the planted answer, with the right one, or with another."""
+    if reward(replace(planted, answer=str(planted.graph[-1].value)), response):
+        return "copied"
+    return "solved" if reward(planted, response) else "neither"
+
+
+def heldout(config: GuidedArithmeticConfig) -> dict[str, list[Query]]:
+    """The fixed held-out lists, one per level, the same for every seed of a study."""
+    lists: dict[str, list[Query]] = {}
+    seen: set[str] = set()
+    for name, low, high in config.levels:
+        lists[name] = _distinct(config, f"guided-heldout:{name}", (low, high), config.heldout_queries, seen)
+    return lists
+
+
+def train_list(config: GuidedArithmeticConfig, seed: int) -> list[Query]:
+    """The finite training list of a seed, disjoint from every held-out list."""
+    seen = {query.text for queries in heldout(config).values() for query in queries}
+    lengths = config.min_length, config.max_length
+    return _distinct(config, f"guided-train:{seed}", lengths, config.train_queries, seen)
+
+
+def stream(config: GuidedArithmeticConfig, seed: int) -> Iterator[Query]:
+    """Endless fresh problems of `warm_lengths` for the warm start, disjoint from every held-out list."""
+    seen = {query.text for queries in heldout(config).values() for query in queries}
+    index = 0
+    while True:
+        id = f"guided-stream:{seed}:{index}"
+        query = generate(config, random.Random(id), id, config.warm_lengths)
+        if query.text not in seen:
+            yield query
+        index += 1
+
+
+def _distinct(
+    config: GuidedArithmeticConfig, split: str, lengths: tuple[int, int], count: int, seen: set[str]
+) -> list[Query]:
+    """`count` problems whose texts are new to `seen`, which is extended."""
+    queries: list[Query] = []
+    for index in range(100 * count + 100):
+        if len(queries) == count:
+            return queries
+        query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
+        if query.text not in seen:
+            seen.add(query.text)
+            queries.append(query)
+    raise ReproError(
+        f"guided arithmetic world: {split} wants {count} distinct problems, but lengths {lengths} give only "
+        f"{len(queries)}; ask for fewer or make the world larger"
+    )
