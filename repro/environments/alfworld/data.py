@@ -35,8 +35,8 @@ def dataset_folder(root: Path | str | None = None) -> Path:
     """
     place = root if root is not None else os.environ.get("ALFWORLD_DATA")
     advice = (
-        f"Run `alfworld-download` (it comes with the alfworld package, {package.INSTALL}) with the environment variable "
-        f"ALFWORLD_DATA set to the folder that should hold the data, which gets the layout {_LAYOUT}."
+        f"Run `alfworld-download` (it comes with the alfworld package, {package.INSTALL}) with the environment "
+        f"variable ALFWORLD_DATA set to the folder that should hold the data, which gets the layout {_LAYOUT}."
     )
     if not place:
         raise ReproError(f"ALFWorld's data: the environment variable ALFWORLD_DATA is not set. {advice}")
