@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from repro.algorithms.adaptive import GRESO, DynamicSampling, Knapsack, ReinforceAda
 from repro.algorithms.allocation import Uniform
 from repro.algorithms.asympo import SPO, ASymPO, BatchScaled, BehaviourASymPO, Naive, ShuffledASymPO
 from repro.algorithms.credit import GroupCredit
@@ -23,7 +24,7 @@ from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
 from repro.algorithms.offpolicy import CISPO, GSPO, M2PO, MIS, OPMD, TIS, TOPR, DecoupledPPO, SequenceMaskedGRPO
 from repro.algorithms.reinforce import GPG, AsymRE, OPMDSimple
-from repro.algorithms.sgpo import SGPO, MatchedBudget
+from repro.algorithms.sgpo import SGPO, MatchedBudget, OracleSGPO
 
 Objective = (
     GRPO | Naive | SPO | ASymPO | BatchScaled | ShuffledASymPO | BehaviourASymPO | GPG | AsymRE | OPMDSimple
@@ -31,7 +32,7 @@ Objective = (
 )  # fmt: skip
 
 
-Allocating = Uniform | SGPO | MatchedBudget
+Allocating = Uniform | SGPO | OracleSGPO | MatchedBudget | DynamicSampling | GRESO | Knapsack | ReinforceAda
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Recipe:
 ALGORITHMS: dict[str, Recipe] = {
     "grpo": Recipe(GRPO(), GroupCredit("std")),
     "grpo_mean": Recipe(GRPO()),
+    "dapo_loss": Recipe(GRPO(eps_high=0.28, dual_clip=None), GroupCredit("population")),
     "naive": Recipe(Naive()),
     "gpg": Recipe(GPG()),
     "spo": Recipe(SPO()),

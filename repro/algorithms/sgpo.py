@@ -134,6 +134,15 @@ class SGPO(Allocation):
 
 
 @dataclass(frozen=True)
+class OracleSGPO(SGPO):
+    """sGPO by success rates so exact that they may pass for the true ones, at no charge: the bound on what N buys."""
+
+    charge_profile: ClassVar[bool] = False
+
+    samples: int = 64
+
+
+@dataclass(frozen=True)
 class MatchedBudget(Allocation):
     """Uniform groups at the cost that `SGPO()` would have: what do filter, sizes and order buy beyond spending less?
 
