@@ -38,6 +38,7 @@ NAMES = "apple basil cedar daisy elder fig grape hazel iris jade kiwi lemon mang
 RETURN = "return"
 CONSTANTS = range(2, 10)
 NUMBERS = range(0, 21)  # what a visible example may show
+MIN_OUTPUTS = 4  # different ones, of the hidden tests of a task: fewer could be guessed
 OPERATIONS = {  # the word in a task: the function or operator of a program
     "sorted": "sort", "reversed": "reverse", "shortened": "rest", "distinct": "unique",
     "total": "sum", "largest": "max", "smallest": "min", "counted": "count", "leading": "first", "trailing": "last",
@@ -134,9 +135,11 @@ def generate(
 ) -> Query:
     """One task; `statements` narrows the range of its length, `held_out` picks a side of the split by behaviour.
 
-    Drawn again until every step matters to the tests, an example can be shown and the side is right. The query's
-    `answer` is the outputs of the hidden tests as JSON, its `graph` the Steps of the distractors, then those of
-    the chain in order. Raises ReproError if a thousand draws give none.
+    Drawn again until the tests have at least MIN_OUTPUTS different outputs and notice every step that is left out, an
+    example can be shown and the side is right. The query's `answer` is the outputs of the hidden tests as JSON, its
+    `graph` the Steps of the distractors, then those of the chain in order.
+
+    Raises ReproError if a thousand draws give none.
     """
     length = rng.randint(*(statements or (config.min_statements, config.max_statements)))
     distractors = rng.randint(0, config.max_distractors)
@@ -144,7 +147,7 @@ def generate(
         names = rng.sample(NAMES[: config.names], length - 1 + distractors)
         chain, side = _facts(rng, [*names[: length - 1], RETURN], names[length - 1 :])
         expected = outputs(chain)
-        if _idle_step(chain, expected):
+        if len(set(expected)) < MIN_OUTPUTS or _idle_step(chain, expected):
             continue
         answer = expected_outputs(expected)
         if held_out not in (None, is_held_out(answer)):
@@ -322,7 +325,7 @@ def _distinct(
 ) -> list[Query]:
     """`count` tasks of one side with distinct texts."""
     queries: dict[str, Query] = {}
-    for index in range(100 * count + 100):
+    for index in range(20 * count + 100):
         if len(queries) == count:
             return list(queries.values())
         query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", statements, held_out)

@@ -1,0 +1,331 @@
+"""The program world: tasks that can be solved from their text alone, lists split by behaviour, honest slips."""
+
+import json
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from repro.environments.program import (
+    ProgramConfig,
+    code_block,
+    generate,
+    heldout,
+    noisy_trace,
+    parse,
+    planted,
+    reward,
+    run,
+    slip_rates,
+    stream,
+    train_list,
+    verdict,
+    vocabulary,
+)
+from repro.environments.program.checking import TESTS
+from repro.environments.program.tasks import OPERATIONS, Step, expert_trace, is_held_out, outputs
+from repro.environments.query import Query
+from repro.errors import ReproError
+
+WORLD = ProgramConfig()
+SMALL = replace(WORLD, train_queries=80, heldout_queries=12)
+
+# The chain is plum, kiwi, return; fig hangs on plum.
+CHAIN = (Step("plum", "input", "sorted"), Step("kiwi", "plum", "above", 9), Step("return", "kiwi", "leading"))
+TRACE = "plan leading kiwi above plum sorted input\n```\nplum = sort input\nkiwi = plum > 9\nreturn first kiwi\n```"
+ANSWER = json.dumps([min([item for item in test if item > 9], default=0) for test in TESTS])
+QUERY = Query("hand", "", ANSWER, "medium", TRACE, (Step("fig", "plum", "reversed"), *CHAIN))
+
+
+def some(config, count, name="t"):
+    return [generate(config, random.Random(f"{name}:{i}"), f"{name}:{i}") for i in range(count)]
+
+
+# What each word of a task means, as Python source: for a list, and for a number where it is used on one.
+ON_LISTS = {
+    "sorted": "sorted({x})", "reversed": "list(reversed({x}))", "shortened": "{x}[1:]",
+    "distinct": "sorted(set({x}), key={x}.index)", "total": "sum({x})", "largest": "max([*{x}] or [0])",
+    "smallest": "min([*{x}] or [0])", "counted": "len({x})", "leading": "([*{x}, 0])[0]",
+    "trailing": "([0, *{x}])[-1]", "above": "[i for i in {x} if i > {c}]", "below": "[i for i in {x} if i < {c}]",
+}  # fmt: skip
+ON_NUMBERS = {"plus": "{x} + {c}", "minus": "{x} - {c}", "times": "{x} * {c}", "divided": "{x} // {c}",
+              "modulo": "{x} % {c}"}  # fmt: skip
+
+
+def to_python(text):
+    """A Python function with the meaning of a task, from its text alone: one line for each fact that is needed."""
+    facts = dict(re.findall(r"^(\w+) : (.*)$", text, re.MULTILINE))
+    lines, wanted = [], "return"
+    while wanted != "input":
+        source, word, *constant = facts[wanted].split()
+        if word in ON_NUMBERS:
+            item, number = (ON_NUMBERS[word].format(x=x, c=constant[0]) for x in ("i", source))
+            meaning = f"[{item} for i in {source}] if isinstance({source}, list) else {number}"
+        else:
+            meaning = ON_LISTS[word].format(x=source, c=[*constant, 0][0])
+        lines.append(f"    answer = {meaning}" if wanted == "return" else f"    {wanted} = {meaning}")
+        wanted = source
+    namespace = {}
+    exec("\n".join(["def solve(input):", *reversed(lines), "    return answer"]), namespace)
+    return namespace["solve"]
+
+
+def test_a_task_checked_by_hand():
+    query = generate(WORLD, random.Random("hand:1"), "q", statements=(3, 3))
+    assert query.text == (
+        "daisy : input shortened\ncedar : input distinct\napple : fig distinct\nfig : daisy modulo 9\n"
+        "in 1 4 out 4\nreturn : fig leading"
+    )
+    assert query.trace == (
+        "plan leading fig modulo daisy shortened input\n```\ndaisy = rest input\nfig = daisy % 9\nreturn first fig\n```"
+    )
+    # The first item of the rest is the second item, where there is one.
+    assert json.loads(query.answer) == [test[1] % 9 if len(test) > 1 else 0 for test in TESTS]
+    assert query.level == "medium" and query.id == "q"
+
+
+def test_the_form_of_a_trace():
+    assert expert_trace(CHAIN) == TRACE
+    assert json.dumps(outputs(CHAIN)) == ANSWER
+    assert [step.fact for step in CHAIN] == ["plum : input sorted", "kiwi : plum above 9", "return : kiwi leading"]
+
+
+def test_expert_programs_agree_with_python():
+    rng = random.Random("inputs")
+    for query in some(replace(WORLD, max_statements=6), 120):
+        solve, code = to_python(query.text), parse(code_block(query.trace))
+        inputs = [*TESTS, [], *([rng.randint(-30, 30) for _ in range(rng.randint(1, 9))] for _ in range(4))]
+        for argument in inputs:
+            expected = solve(list(argument))
+            assert run(code, argument) == (tuple(expected) if isinstance(expected, list) else expected)
+        assert json.loads(query.answer) == [solve(list(argument)) for argument in TESTS]
+        assert reward(query, query.trace) == 1.0
+
+
+def test_examples_are_true_and_hidden_tests_stay_hidden():
+    for query in some(replace(WORLD, examples=2), 100):
+        examples = re.findall(r"^in ([\d ]+) out ([\d ]+)$", query.text, re.MULTILINE)
+        assert len(set(examples)) == 2
+        for shown, given in examples:
+            argument = [int(word) for word in shown.split()]
+            value = to_python(query.text)(argument)
+            assert [int(word) for word in given.split()] == (value if isinstance(value, list) else [value])
+            assert tuple(argument) not in TESTS
+
+
+def test_every_statement_matters():
+    for query in some(WORLD, 150):
+        chain = [step for step in query.graph if step.statement in query.trace.splitlines()]
+        code = [step.statement for step in chain]
+        for at, step in enumerate(chain):
+            # Without the statement, what it made is what it was made of.
+            shorter = [re.sub(rf"\b{step.name}\b", step.source, line) if step.name != "return" else line
+                       for line in code[:at] + code[at + 1 :]]  # fmt: skip
+            if step.name == "return":
+                shorter.append(f"return {step.source}")
+            assert verdict(query, "\n".join(["```", *shorter, "```"])) in ("wrong", "type")
+
+
+def test_distractors_never_feed_the_result_and_facts_are_shuffled():
+    first_fact_first, extra = Counter(), Counter()
+    for query in some(WORLD, 200):
+        facts = [line for line in query.text.splitlines() if ":" in line]
+        chain = [step for step in query.graph if step.statement in query.trace.splitlines()]
+        assert sorted(step.fact for step in query.graph) == sorted(facts) and facts[-1].startswith("return :")
+        names = {step.name for step in chain}
+        side = [step for step in query.graph if step not in chain]
+        assert all(step.name not in names and step.source in {"input", *names} - {"return"} for step in side)
+        assert tuple(side + chain) == query.graph
+        extra[len(side)] += 1
+        first_fact_first[facts[0] == chain[0].fact] += 1
+    assert set(extra) == {0, 1, 2} and min(first_fact_first.values()) > 20
+
+
+def test_levels_are_ranges_of_statements():
+    queries = some(WORLD, 200)
+    ranges = {"easy": (2, 2), "medium": (3, 3), "hard": (4, 5)}
+    assert {query.level for query in queries} == set(ranges)
+    for query in queries:
+        low, high = ranges[query.level]
+        assert low <= code_block(query.trace).strip().count("\n") + 1 <= high
+    assert generate(WORLD, random.Random(0), "x", statements=(6, 6)).level == "beyond"
+    assert all({query.level for query in queries} == {level} for level, queries in heldout(SMALL).items())
+
+
+def test_prompts_and_traces_are_short():
+    for query in some(WORLD, 300):
+        statements = code_block(query.trace).strip().count("\n") + 1
+        assert len(query.text.split()) <= 5 * (statements + 2) + 11
+        assert len(query.trace.split()) <= 7 * statements + 2 <= 37
+
+
+def test_guessing_rarely_passes():
+    queries, guesses = train_list(SMALL, 0), some(SMALL, 20, "guess")
+    assert sum(reward(query, guess.trace) for query in queries for guess in guesses) / 1600 < 0.005
+    assert not any(reward(query, f"``` return {n} ```") for query in queries for n in range(10))
+
+
+def test_lists_are_the_same_every_time():
+    assert heldout(SMALL) == heldout(SMALL)
+    assert train_list(SMALL, 1) == train_list(SMALL, 1)
+    first, second = stream(SMALL, 5), stream(SMALL, 5)
+    assert [next(first) for _ in range(30)] == [next(second) for _ in range(30)]
+
+
+def test_no_held_out_task_behaves_as_a_training_task_does():
+    held = [query for queries in heldout(SMALL).values() for query in queries]
+    source = stream(SMALL, 0)
+    train = [*train_list(SMALL, 0), *train_list(SMALL, 1), *(next(source) for _ in range(100))]
+    behaviour = lambda query: tuple(map(str, map(to_python(query.text), map(list, TESTS))))  # noqa: E731
+    assert not {behaviour(query) for query in held} & {behaviour(query) for query in train}
+    assert len({query.text for query in held}) == len(held) == 36
+    assert len({query.id for query in [*held, *train]}) == len(held) + len(train)
+    assert len({query.text for query in train[:80]}) == len({query.text for query in train[80:160]}) == 80
+    assert train_list(SMALL, 0) != train_list(SMALL, 1)
+
+
+def test_a_quarter_of_behaviours_is_held_out():
+    share = sum(is_held_out(query.answer) for query in some(WORLD, 300)) / 300
+    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / 300) ** 0.5
+
+
+def test_a_world_that_is_used_up_says_so():
+    # One statement without constants, names or an example: few texts there are.
+    tiny = ProgramConfig(min_statements=1, max_statements=1, max_distractors=0, examples=0, train_queries=90,
+                         levels=(("easy", 1, 1),))  # fmt: skip
+    assert len(train_list(replace(tiny, train_queries=20), 0)) == 20
+    with pytest.raises(
+        ReproError, match=r"train:0 wants 90 distinct tasks, but the world of \(1, 1\) statements gives"
+    ):
+        train_list(tiny, 0)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"min_statements": 0}, {"min_statements": 6}, {"max_distractors": -1}, {"examples": -1}, {"names": 5},
+    {"names": 17}, {"levels": (("hard", 4, 10),)}, {"levels": (("none", 0, 2),)}, {"levels": (("back", 3, 2),)},
+])  # fmt: skip
+def test_impossible_worlds_are_refused(wrong):
+    with pytest.raises(ReproError, match="program world: "):
+        replace(WORLD, **wrong)
+
+
+def test_the_refusal_says_what_would_do():
+    with pytest.raises(ReproError, match="5 statements with 2 distractors need 6 names; world.names is 5"):
+        replace(WORLD, names=5)
+
+
+@pytest.mark.parametrize("config", [WORLD, replace(WORLD, names=6, max_statements=4, levels=(("any", 2, 4),))])
+def test_the_vocabulary_is_every_word_and_no_more(config):
+    words = vocabulary(config)
+    assert len(words) == len(set(words)) <= 100
+    rng, used = random.Random(0), set()
+    for query in some(config, 400):
+        used |= {*query.text.split(), *query.trace.split(), *noisy_trace(config, query, rng, 0.2).split()}
+    assert used == set(words)
+
+
+@pytest.mark.parametrize("response", [
+    TRACE, TRACE.replace("\n", " "), "```\nreturn first sort ( input > 9 )\n```",
+    "```program\nreturn min ( input > 9 )\n```", "```program return min ( input > 9 ) ```",
+    "``` return 1 ``` no : ``` return min ( input > 9 ) ``` done", TRACE + " ``` return 1", "``` ``` " + TRACE,
+    "```\na = 0 b = input while count b { if first b > 9 { if a < 1 { a = 99 } if first b < a { a = first b } } "
+    "b = rest b } return a\n```", "x " * 500_000 + TRACE, "é🍇\ud800" + TRACE,
+], ids=lambda text: f"{text[:24]!r}...")  # fmt: skip
+def test_reward_accepts(response):
+    assert reward(QUERY, response) == 1.0
+
+
+@pytest.mark.parametrize(("response", "found"), [
+    ("", "no block"), ("```", "no block"), ("return min ( input > 9 )", "no block"), (TRACE[:-3], "no block"),
+    ("~~~ return min ( input > 9 ) ~~~", "no block"), ("``````", "value"), ("``` ```", "value"),
+    ("`" * 5, "no block"), (TRACE + "``` return 1 ```", "wrong"), (TRACE.replace("9", "8"), "wrong"),
+    (TRACE.replace("first", "last"), "wrong"), ("``` return input ```", "wrong"), ("``` return ( ```", "syntax"),
+    ("```return min ( input > 9 ) ```", "syntax"),  # what touches the fence is a language tag
+    ("``` return sum 3 ```", "type"),
+    ("``` return 1 / 0 ```", "value"), ("``` while 1 { } ```", "limit"), ("``` [CODE] ```", "syntax"),
+    ("``` import os ```", "syntax"), ("``` " + "( " * 400_000 + "```", "limit"), ("``` " * 250_001, "value"),
+    ("``` " * 250_000, "value"), ("``` return " + "9" * 1_000_000 + " ```", "limit"), ("``` \x00 ```", "syntax"),
+    ("``` return ٣ ```", "syntax"), ("``` \ud800 ```", "syntax"), ("a" * 1_000_000, "no block"),
+    ("```" + "a" * 1_000_000 + "```", "value"),
+], ids=lambda text: f"{text[:24]!r}...")  # fmt: skip
+def test_every_other_response_earns_nothing_and_has_a_reason(response, found):
+    assert verdict(QUERY, response) == found
+    assert reward(QUERY, response) == 0.0
+
+
+class Script:
+    """Stands for a random.Random that says what it is told to."""
+
+    def __init__(self, uniforms, choices=()):
+        self.uniforms, self.choices = list(uniforms), list(choices)
+
+    def random(self):
+        return self.uniforms.pop(0)
+
+    def choice(self, options):
+        assert self.choices[0] in options
+        return self.choices.pop(0)
+
+
+@pytest.mark.parametrize(("script", "trace"), [
+    # A draw for each source of the plan (kiwi, plum, input), then one for each statement.
+    (Script([0, 1, 1, 1, 1, 1], ["fig"]),  # return from fig, and fig is plum reversed
+     "plan leading fig reversed plum sorted input ``` plum = sort input fig = reverse plum return first fig ```"),
+    (Script([0, 1], ["input"]), "plan leading input ``` return first input ```"),
+    (Script([1, 0, 1, 1], ["input"]),
+     "plan leading kiwi above input ``` kiwi = input > 9 return first kiwi ```"),
+    (Script([1, 1, 1, 1, 0, 1], ["minus", 4]),
+     "plan leading kiwi above plum sorted input ``` plum = sort input kiwi = plum - 4 return first kiwi ```"),
+    (Script([1, 1, 1, 1, 1, 0], ["total"]),
+     "plan leading kiwi above plum sorted input ``` plum = sort input kiwi = plum > 9 return sum kiwi ```"),
+])  # fmt: skip
+def test_a_trace_carries_on_from_its_slip(script, trace):
+    assert " ".join(noisy_trace(WORLD, QUERY, script, slip=0.5).split()) == trace
+    assert not script.uniforms and not script.choices
+
+
+def test_without_slips_it_is_the_expert_trace():
+    assert all(noisy_trace(WORLD, query, random.Random(0), 0.0) == query.trace for query in some(WORLD, 100))
+
+
+def test_slips_fit_the_types_and_come_at_their_rates():
+    rng, plans, misread = random.Random(1), Counter(), Counter()
+    for query in some(WORLD, 300):
+        trace = noisy_trace(WORLD, query, rng, (("turn", 0.0), ("misread", 0.3)))
+        assert verdict(query, trace) in ("passed", "wrong")
+        assert trace.split("```")[0] == query.trace.split("```")[0]
+        for ours, expert in zip(trace.splitlines()[2:-1], query.trace.splitlines()[2:-1], strict=True):
+            misread[ours == expert] += 1
+        trace = noisy_trace(WORLD, query, rng, (("turn", 1.0), ("misread", 0.0)))
+        assert verdict(query, trace) in ("passed", "wrong")
+        plans[trace == query.trace] += 1
+    # A misread statement stays as it was with a chance of at most 1 in 5 (five operations on numbers, 8 constants).
+    rate = misread[False] / misread.total()
+    assert 0.3 * 0.8 - 0.03 < rate < 0.3 + 0.03
+    assert plans[True] < 0.1 * plans.total()  # there was nowhere else to turn
+
+
+@pytest.mark.parametrize("slip", [1.5, -0.1, (("turn", 0.1),), (("turn", 0.1), ("misread", 2.0)), (("leaf", 0.1),)])
+def test_slips_that_do_not_exist_are_refused(slip):
+    with pytest.raises(ReproError, match="give a chance from 0 to 1, or one for each of turn, misread"):
+        slip_rates(slip)
+
+
+def test_a_planted_program_is_wrong_and_known_by_its_outputs():
+    rng = random.Random("plant")
+    for query in some(WORLD, 150):
+        plant = planted(query, rng)
+        assert plant.text == query.text
+        assert plant.trace.split("```")[0] == query.trace.split("```")[0]  # only the code block tells
+        changed = [a for a, b in zip(plant.trace.splitlines(), query.trace.splitlines(), strict=True) if a != b]
+        assert len(changed) == 1
+        assert reward(plant, plant.trace) == 1.0 and reward(query, plant.trace) == 0.0
+        assert reward(plant, query.trace) == 0.0
+
+
+def test_words_have_one_meaning_each():
+    words = [*OPERATIONS, *OPERATIONS.values()]
+    assert len(set(words)) == len(words) == 34
+    assert set(OPERATIONS) == set(ON_LISTS) | set(ON_NUMBERS)
