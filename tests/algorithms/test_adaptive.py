@@ -183,6 +183,22 @@ def test_chances_stand_still_in_the_first_pass_and_then_follow_the_shares():
     assert greso.chances(history(*first, *second, *third)) == pytest.approx({"easy": 0.50, "hard": 0.50})
 
 
+@pytest.mark.parametrize(
+    "groups_drawn, easy, hard, expected",
+    [
+        (6, 0, 1, {"easy": 0.51, "hard": 0.49}),  # exactly the target of 1/6: down
+        (8, 0, 1, {"easy": 0.51, "hard": 0.51}),  # between the two targets
+        (8, 1, 0, {"easy": 0.49, "hard": 0.51}),
+        (12, 1, 0, {"easy": 0.49, "hard": 0.51}),  # exactly 1/12
+        (13, 1, 2, {"easy": 0.51, "hard": 0.51}),
+    ],
+)
+def test_each_chance_has_its_own_target(groups_drawn, easy, hard, expected):
+    solved = [4] * easy + [0] * hard + [2] * (groups_drawn - easy - hard)
+    seen = history(*[(0, q, 4, 2) for q in range(20)], *[(1, q, 4, n) for q, n in enumerate(solved)], queries=20)
+    assert GRESO(group_size=4).chances(seen) == pytest.approx(expected)
+
+
 def test_chances_stay_within_their_bounds():
     seen = history(*[(u, 0, 4, 0) for u in range(200)], queries=1)
     assert GRESO(group_size=4).chances(seen) == {"easy": 0.95, "hard": 0.05}
@@ -205,6 +221,9 @@ def test_next_round_by_hand():
     assert greso.next_round([MIXED] * 7 + [WRONG] * 5) == 2  # 1.25 / (7/12) = 2.1
     assert GRESO(prompts=16).next_round([MIXED] * 15 + [WRONG] * 9) == 4  # 2 would do: not below a quarter batch
     assert greso.next_round([WRONG] * 12) == 12  # nothing to divide by
+    # 1 of 3: 1.25 * 1 * 3 = 3.75, so 3: no more than a full round, hence the last.
+    assert GRESO(prompts=2).next_round([MIXED, WRONG, WRONG]) == 3
+    assert GRESO(prompts=2).next_round([MIXED] + [WRONG] * 5) == 0
 
 
 def test_how_often_a_query_is_passed_over():
