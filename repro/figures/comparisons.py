@@ -27,7 +27,7 @@ GROUPS = {
 ALPHA_LABELS = dict(zip(ALPHAS, ("α 0: SPO(0)", "α 0.1", "α 0.2", "α 0.5", "α 0.8", "α 1: naive"), strict=True))
 NO_RUNS = "no runs yet"
 NEAR = 25.0  # points from GRPO up to which a difference is drawn, and written beyond
-METRICS = {"mean_at_8": "mean@8, %", "pass_at_8": "pass@8, %"}
+METRICS = {"mean_at_k": "mean@8, %", "pass_at_k": "pass@8, %"}
 
 
 def final(runs: pd.DataFrame, arm: str, column: str) -> dict[int, float]:
@@ -151,7 +151,7 @@ def _absolute(ax: Axes, runs: pd.DataFrame, rows: list[tuple[str, float, str]], 
     grpo = final(runs, BASELINE, column)
     if grpo:
         ax.axvline(np.mean(list(grpo.values())), color="#9a9a9a", lw=0.7, zorder=1)
-    if column == "mean_at_8":
+    if column == "mean_at_k":
         warm_start(ax.axvline, runs, [arm for arm, _, _ in rows])
     inside(ax, "x", 0, 100)
     ax.locator_params(axis="x", nbins=4)
@@ -218,7 +218,7 @@ def name_rows(ax: Axes, study: Study, arms: Sequence[str]) -> None:
 
 def warm_start(line: object, runs: pd.DataFrame, arms: Sequence[str]) -> None:
     """A dotted line at the mean of the warm starts, each seed once."""
-    start = runs[runs["arm"].isin(list(arms))].groupby("seed")["start_mean_at_8"].first().dropna()
+    start = runs[runs["arm"].isin(list(arms))].groupby("seed")["start_mean_at_k"].first().dropna()
     if len(start):
         line(100 * start.mean(), color=style.MUTED, lw=0.8, ls=style.DOTTED, zorder=1)
 

@@ -51,12 +51,12 @@ def queue(tables: Tables, study: Study) -> Figure:
             ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     ax = axes[1, 2]
     for at, arm in enumerate(arms):
-        values = final(tables.runs, arm, "mean_at_8")
-        reference = final(tables.runs, arm.replace("@queue", "@ref"), "mean_at_8")
+        values = final(tables.runs, arm, "mean_at_k")
+        reference = final(tables.runs, arm.replace("@queue", "@ref"), "mean_at_k")
         if values:
             look = style.look_of(arm)
             draw_estimate(
-                ax, values, at - 0.12, look, f"{arm} mean_at_8", fallen=collapses(tables.runs, arm), horizontal=True,
+                ax, values, at - 0.12, look, f"{arm} mean_at_k", fallen=collapses(tables.runs, arm), horizontal=True,
                 beside=0.34, width=0.2,
             )  # fmt: skip
             if reference:

@@ -103,7 +103,7 @@ def _sweep(tables: Tables, study: Study, arms: dict[str, dict[float, str]], alon
             if algorithm != "grpo" and any(grpo.values()):
                 points = [(x, np.mean(values)) for x, values in grpo.items() if values]
                 ax.plot(*zip(*points, strict=True), lw=0.9, color="#9a9a9a", zorder=1, label="GRPO for reference")
-            if column == "mean_at_8":
+            if column == "mean_at_k":
                 warm_start(ax.axhline, tables.runs, list(sweep.values()))
         row[0].set_ylabel(name)
         if any(ax.lines for ax in row):

@@ -121,7 +121,7 @@ def paired(a: pd.Series, b: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return both.iloc[:, 0].to_numpy(), both.iloc[:, 1].to_numpy()
 
 
-def difference(evidence: Evidence, arm: str, other: str, metric: str = "mean_at_8") -> Interval:
+def difference(evidence: Evidence, arm: str, other: str, metric: str = "mean_at_k") -> Interval:
     """arm - other in points, paired by seed."""
     a, b = paired(evidence.points(arm, metric), evidence.points(other, metric))
     return paired_t_interval(a, b) if len(a) else Interval(nan, -inf, inf, 0)

@@ -49,7 +49,7 @@ def finding(root: Path) -> str:
     by_arm = {arm: rows.set_index("seed") for arm, rows in results.runs.groupby("arm")}
 
     def end(arm: str) -> str:
-        return f"{100 * by_arm[arm]['mean_at_8'].mean():.0f} %"
+        return f"{100 * by_arm[arm]['mean_at_k'].mean():.0f} %"
 
     def fell(*arms: str) -> str:
         return ", ".join(
@@ -58,7 +58,7 @@ def finding(root: Path) -> str:
 
     def minus(arm: str, other: str) -> str:
         """Paired difference over the seeds that both arms have."""
-        ours, theirs = by_arm[arm]["mean_at_8"], by_arm[other]["mean_at_8"]
+        ours, theirs = by_arm[arm]["mean_at_k"], by_arm[other]["mean_at_k"]
         shared = ours.index.intersection(theirs.index)
         gap = paired_t_interval(100 * ours[shared], 100 * theirs[shared])
         return f"{gap.estimate:+.0f} points [{gap.low:+.0f}, {gap.high:+.0f}], {len(shared)} seeds"

@@ -115,8 +115,8 @@ def _parity_rule(metric: str) -> Rule:
     )
 
 
-PARITY = _parity_rule("mean_at_8")
-PARITY_PASS = _parity_rule("pass_at_8")
+PARITY = _parity_rule("mean_at_k")
+PARITY_PASS = _parity_rule("pass_at_k")
 
 
 def _stable_but_weak(evidence: Evidence, arm: str, other: str) -> Judgement:
@@ -180,7 +180,7 @@ LATE_COLLAPSE = Rule(
 
 
 def _falls_with_lag(evidence: Evidence, *arms: str) -> Judgement:
-    frame = pd.concat([evidence.points(arm, "mean_at_8") for arm in arms], axis=1, join="inner").dropna()
+    frame = pd.concat([evidence.points(arm, "mean_at_k") for arm in arms], axis=1, join="inner").dropna()
     lags = [int(evidence.study.arms[arm].condition.removeprefix("lag")) for arm in arms]
     doublings = np.log2(1 + np.array(lags))
     if frame.empty:

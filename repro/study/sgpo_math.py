@@ -2,7 +2,7 @@
 
 A finite list of queries whose success rates under the warm start are spread wide, as the paper's are: multiplication
 has been learned badly and all else well, so that a query is as hard as it has multiplications. All arms start from one
-warm start, go through the same list twice with the same number of queries an update, and differ in the allocation alone.
+warm start, go twice through the same list with the same number of queries an update, and differ in allocation alone.
 """
 
 from __future__ import annotations

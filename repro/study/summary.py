@@ -68,8 +68,8 @@ def outcome(tables: Tables, study: Study, condition: str) -> str:
             len(runs),
             f"{int(runs['collapsed'].sum())} of {len(runs)}{when}",
             spelled(_interval(runs["reward_last"], 1), 2),
-            spelled(_interval(runs["mean_at_8"], 100), 1),
-            spelled(_interval(runs["pass_at_8"], 100), 1),
+            spelled(_interval(runs["mean_at_k"], 100), 1),
+            spelled(_interval(runs["pass_at_k"], 100), 1),
             f"{runs['lag_mean'].mean():.1f}",
             f"{runs['seconds'].mean():.0f}",
         ]

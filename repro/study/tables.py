@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,20 @@ RUNS = {
     **{"core": "boolean", "seed": "int64", "run_id": "str", "status": "str", "updates": "int64"},
     **dict.fromkeys("reward_first reward_last reward_max".split(), "float64"),
     **{"collapsed": "bool", "collapse_update": "Int64"},
-    **dict.fromkeys("mean_at_8 pass_at_8 start_mean_at_8 peak_mean_at_8".split(), "float64"),
+    **dict.fromkeys("mean_at_k pass_at_k start_mean_at_k peak_mean_at_k".split(), "float64"),
     **dict.fromkeys("eval_update eval_samples".split(), "Int64"),
-    **dict.fromkeys("rollouts prompt_tokens generated_tokens trained_tokens".split(), "Int64"),
-    **dict.fromkeys("flops flops_2p6p seconds seconds_generate seconds_update".split(), "float64"),
+    **dict.fromkeys("groups rollouts prompt_tokens generated_tokens".split(), "Int64"),
+    **dict.fromkeys("informative_tokens trained_tokens".split(), "Int64"),
+    **dict.fromkeys("flops flops_needed flops_2p6p seconds seconds_generate seconds_update".split(), "float64"),
     **dict.fromkeys("seconds_eval lag_mean".split(), "float64"),
+    **dict.fromkeys("profile_rollouts profile_prompt_tokens profile_generated_tokens".split(), "Int64"),
+    **dict.fromkeys("profile_flops profile_flops_2p6p profile_seconds".split(), "float64"),
+    "parameters": "Int64",
     **{"commit": "str", "dirty": "boolean", "device": "str", "torch": "str"},
 }
-SUMS = "rollouts prompt_tokens generated_tokens trained_tokens flops flops_2p6p".split()
-SUMS += ["seconds_generate", "seconds_update"]
+SUMS = "groups rollouts prompt_tokens generated_tokens informative_tokens trained_tokens".split()
+SUMS += "flops flops_needed flops_2p6p seconds_generate seconds_update".split()
+PROFILE_SUMS = "rollouts prompt_tokens generated_tokens flops flops_2p6p seconds".split()
 CURVES = {"arm": "str", "seed": "int32", "update": "int32"}
 EVALS = {
     **{
@@ -53,15 +58,17 @@ EVALS = {
     },
     **{"mean_at_k": "float64", "pass_at_k": "float64", "seconds": "float64"},
 }
+PROFILES = dict.fromkeys("seed update samples solved queries".split(), "int32") | {"arm": "str", "charged": "bool"}
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A row a run; a row a run and update; a row a run, evaluation and level."""
+    """A row a run; a run and update; a run, evaluation and level; a run, profile and number of successes."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame
     evals: pd.DataFrame
+    profiles: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PROFILES)).astype(PROFILES))
 
 
 def results_folder(study: str, tier: str, root: Path | None = None) -> Path:
@@ -96,7 +103,7 @@ def of_folders(
     folders: Iterable[Path], arms: dict[str, Any] | None = None, fraction: float = 0.5, **rule: int
 ) -> Tables:
     """The tables of any finished runs, without writing them; `arms` gives algorithm, condition and core."""
-    rows, curves, evals = [], [], []
+    rows, curves, evals, profiles = [], [], [], []
     for folder in folders:
         result, stored = runs.read_result(folder), runs.read_config(folder)
         if result is None:
@@ -105,15 +112,22 @@ def of_folders(
         key = {"arm": config["arm"], "seed": config["seed"]}
         updates = _updates(metrics)
         tests = [record for record in metrics if record["kind"] == "eval"]
+        profiled = [record for record in metrics if record["kind"] == "profile"]
         arm = (arms or {}).get(config["arm"])
         row = {"study": config["study"], "tier": config["tier"], **key}
         row |= {name: getattr(arm, name, None) for name in ("algorithm", "condition", "core")}
         row |= {"run_id": stored["hash"], "status": result["status"], "updates": result["updates"]}
-        row |= _learning(metrics, fraction, **rule) | _evaluation(tests) | _cost(updates, tests, result)
+        row |= _learning(metrics, fraction, **rule) | _evaluation(tests)
+        row |= _cost(updates, tests, result) | _profiling(profiled) | {"parameters": result.get("parameters")}
         rows.append(row | _origin(stored))
         curves += [key | record for record in updates]
         evals += [key | test for test in tests]
-    return _typed(pd.DataFrame(rows), pd.DataFrame(curves), pd.DataFrame(evals))
+        profiles += [
+            key | {name: record[name] for name in ("update", "samples", "charged")} | {"solved": k, "queries": n}
+            for record in profiled
+            for k, n in enumerate(np.bincount(record["solved"], minlength=record["samples"] + 1).tolist())
+        ]
+    return _typed(*(pd.DataFrame(table) for table in (rows, curves, evals, profiles)))
 
 
 def missing(study: str, tier: str, cells: list[Any], root: Path | None = None) -> list[Any]:
@@ -129,7 +143,7 @@ def load(study: str, tier: str, root: Path | None = None) -> Tables:
     folder = results_folder(study, tier, root)
     sums_path, remedy = folder / "SHA256SUMS", _remedy(folder, study, tier)
     frames = {}
-    for name, columns in (("runs", RUNS), ("curves", CURVES), ("evals", EVALS)):
+    for name, columns in (("runs", RUNS), ("curves", CURVES), ("evals", EVALS), ("profiles", PROFILES)):
         path = folder / f"{name}.parquet"
         if not path.exists() or not sums_path.exists():
             raise ReproError(f"{sums_path if path.exists() else path} is missing. {remedy}")
@@ -191,15 +205,15 @@ def _evaluation(tests: list[dict]) -> dict:
     mean = frame.groupby("update")["mean_at_k"].mean()
     final = frame[frame["update"] == frame["update"].max()].set_index("level")
     row = {
-        "mean_at_8": float(final["mean_at_k"].mean()),
-        "pass_at_8": float(final["pass_at_k"].mean()),
-        "start_mean_at_8": float(mean.loc[0]) if 0 in mean.index else None,
-        "peak_mean_at_8": float(mean.max()),
+        "mean_at_k": float(final["mean_at_k"].mean()),
+        "pass_at_k": float(final["pass_at_k"].mean()),
+        "start_mean_at_k": float(mean.loc[0]) if 0 in mean.index else None,
+        "peak_mean_at_k": float(mean.max()),
         "eval_update": int(mean.index.max()),
         "eval_samples": int(final["samples"].min()),
     }
     for level, test in final.iterrows():
-        row |= {f"mean_at_8_{level}": test["mean_at_k"], f"pass_at_8_{level}": test["pass_at_k"]}
+        row |= {f"mean_at_k_{level}": test["mean_at_k"], f"pass_at_k_{level}": test["pass_at_k"]}
     return row
 
 
@@ -210,6 +224,13 @@ def _cost(updates: list[dict], tests: list[dict], result: dict) -> dict:
     row["seconds"] = result.get("seconds", sum(phase or 0.0 for phase in phases))  # wall-clock where known
     row["lag_mean"] = _mean([u["lag"] for u in updates if u.get("lag") is not None])
     return row
+
+
+def _profiling(profiled: list[dict]) -> dict:
+    """What profiling cost, as far as it is on the run's bill."""
+    charged = [record | {"rollouts": record["samples"] * len(record["solved"])} for record in profiled]
+    charged = [record for record in charged if record["charged"]]
+    return {f"profile_{name}": _sum(charged, name) or 0 for name in PROFILE_SUMS}
 
 
 def _origin(stored: dict) -> dict:
@@ -230,7 +251,7 @@ def _merge(old: Tables, new: Tables, remarks: list[str]) -> Tables:
     for arm, group in both[both["run_id_old"] != both["run_id_new"]].groupby("arm", sort=False):
         remarks.append(f"{arm}: local runs replace the table's other runs of seeds {_listed(group['seed'])}")
     fresh = _keys(new.runs)
-    pairs = [(getattr(old, name), getattr(new, name)) for name in ("runs", "curves", "evals")]
+    pairs = [(getattr(old, name), getattr(new, name)) for name in ("runs", "curves", "evals", "profiles")]
     return _typed(*(pd.concat([before[~_keys(before).isin(fresh)], after]) for before, after in pairs))
 
 
@@ -242,10 +263,11 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReproError(f"cannot make {folder}: {error.strerror}. Set REPRO_DATA to another folder") from error
-    for name, order in (("runs", ["seed"]), ("curves", ["seed", "update"]), ("evals", ["seed", "update"])):
+    orders = {"runs": [], "curves": ["update"], "evals": ["update"], "profiles": ["update", "solved"]}
+    for name, order in orders.items():
         frame = getattr(tables, name)
         place = frame["arm"].map(lambda arm: rank.get(arm, len(rank)))
-        frame = frame.assign(_place=place).sort_values(["_place", "arm", *order], kind="stable")
+        frame = frame.assign(_place=place).sort_values(["_place", "arm", "seed", *order], kind="stable")
         table = pa.Table.from_pandas(frame.drop(columns="_place"), preserve_index=False)
         table = table.replace_schema_metadata(None)  # it would name the pandas version
         floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
@@ -262,7 +284,7 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
     runs.atomic_write(folder / "SHA256SUMS", "".join(sums))  # as of sha256sum: `sha256sum -c SHA256SUMS` checks it
 
 
-def _typed(runs: pd.DataFrame, curves: pd.DataFrame, evals: pd.DataFrame) -> Tables:
+def _typed(runs: pd.DataFrame, curves: pd.DataFrame, evals: pd.DataFrame, profiles: pd.DataFrame) -> Tables:
     """Fixed columns, then levels' columns in runs (float64) and measured ones in curves (float32, sorted)."""
     levels = [name for name in runs.columns if name not in RUNS]
     measured = sorted(set(curves.columns) - set(CURVES))
@@ -270,6 +292,7 @@ def _typed(runs: pd.DataFrame, curves: pd.DataFrame, evals: pd.DataFrame) -> Tab
         runs.reindex(columns=[*RUNS, *levels]).astype(RUNS | dict.fromkeys(levels, "float64")),
         curves.reindex(columns=[*CURVES, *measured]).astype(CURVES | dict.fromkeys(measured, "float32")),
         evals.reindex(columns=list(EVALS)).astype(EVALS),
+        profiles.reindex(columns=list(PROFILES)).astype(PROFILES),
     )
 
 

@@ -52,8 +52,8 @@ def synthetic(arms=None, tier="small", updates=UPDATES, seeds=SEEDS):
             runs.append(
                 {"study": "asympo_async", "tier": tier, "arm": name, "algorithm": arm.algorithm, "core": arm.core}
                 | {"condition": arm.condition, "seed": seed, "updates": end, "collapsed": event is not None}
-                | {"collapse_update": event, "mean_at_8": 0.1 if fall else 0.6 + 0.01 * seed, "pass_at_8": 0.8}
-                | {"start_mean_at_8": 0.3 + 0.01 * seed, "status": "diverged" if end < updates else "finished"}
+                | {"collapse_update": event, "mean_at_k": 0.1 if fall else 0.6 + 0.01 * seed, "pass_at_k": 0.8}
+                | {"start_mean_at_k": 0.3 + 0.01 * seed, "status": "diverged" if end < updates else "finished"}
             )
     table = pd.DataFrame(runs).astype({"collapse_update": "Int64"})
     return Tables(table, pd.concat(curves, ignore_index=True), pd.DataFrame(evals))

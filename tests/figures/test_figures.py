@@ -77,12 +77,12 @@ def test_every_seed_has_its_point(drawn):
     for name in CORE:
         # Once for itself; at both ends of the sweep of alpha, and as its 0.2, a second time.
         times = 2 if name in ("naive", "spo", "positive_only") else 1
-        assert points(drawn["ablation"], f"{name}@ref mean_at_8") == times * SEEDS
-    assert points(drawn["lag_sweep"], "naive@lag64 mean_at_8") == SEEDS
-    assert len(labelled(drawn["lag_sweep"], "naive@ref mean_at_8 seed")) == SEEDS
-    assert points(drawn["learning_rate"], "asympo-lr0.0003@ref pass_at_8") == SEEDS
+        assert points(drawn["ablation"], f"{name}@ref mean_at_k") == times * SEEDS
+    assert points(drawn["lag_sweep"], "naive@lag64 mean_at_k") == SEEDS
+    assert len(labelled(drawn["lag_sweep"], "naive@ref mean_at_k seed")) == SEEDS
+    assert points(drawn["learning_rate"], "asympo-lr0.0003@ref pass_at_k") == SEEDS
     assert points(drawn["difficulty"], "spo@ref easy") == 2 * SEEDS  # mean@8 and pass@8
-    assert points(drawn["queue"], "asympo@queue mean_at_8") == SEEDS
+    assert points(drawn["queue"], "asympo@queue mean_at_k") == SEEDS
     assert points(drawn["mechanism_by_lag"], "grpo@ref nll_ratio lag 8") == SEEDS
 
 
@@ -92,7 +92,7 @@ def test_a_collapse_is_marked_where_it_happened(drawn):
     assert [line.get_xdata().tolist() for line in labelled(drawn["convergence"], "gpg@ref collapse")] == [[DIVERGED[2]]]
     assert not labelled(drawn["convergence"], "grpo@ref collapse")
     assert "\u2715 1 of 3" in texts(drawn["convergence"]) and "\u2715 0 of 3" in texts(drawn["convergence"])
-    fallen = labelled(drawn["ablation"], "naive@ref mean_at_8 seeds collapsed")
+    fallen = labelled(drawn["ablation"], "naive@ref mean_at_k seeds collapsed")
     assert [line.get_xdata().tolist() for line in fallen] == [[10.0]] * 2  # the value of the run that collapsed
     assert [line.get_xdata().tolist() for line in labelled(drawn["survival"], "gpg@ref collapsed")] == [[DIVERGED[2]]]
     assert len(labelled(drawn["survival"], "gpg@ref censored")[0].get_xdata()) == SEEDS - 1

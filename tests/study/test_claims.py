@@ -38,9 +38,9 @@ def arm(success=50.0, collapsed=0, seeds=10, curve=None, **columns):
         "reward_max": 0.8,
         "collapsed": fallen,
         "collapse_update": pd.array([70 if f else None for f in fallen], dtype="Int64"),
-        "mean_at_8": np.broadcast_to(np.asarray(success, dtype=float), seeds) / 100,
+        "mean_at_k": np.broadcast_to(np.asarray(success, dtype=float), seeds) / 100,
     }
-    frame["pass_at_8"] = frame["mean_at_8"]
+    frame["pass_at_k"] = frame["mean_at_k"]
     runs = pd.DataFrame(frame | columns)
     rewards = {seed: curve or (FALLEN if fallen[seed] else STEADY) for seed in range(seeds)}
     return runs, pd.DataFrame(
@@ -160,8 +160,8 @@ def test_parity(mean, half, verdict):
     assert judged("asympo-vs-spo", asympo_at_ref=own, spo_at_ref=other)["verdict"] == verdict
 
 
-def test_pass_at_8_is_another_column():
-    own = arm(50, pass_at_8=0.9)
+def test_pass_at_k_is_another_column():
+    own = arm(50, pass_at_k=0.9)
     assert judged("asympo-parity-grpo", asympo_at_ref=own, grpo_at_ref=arm(50))["value"] == 0.0
     assert judged("asympo-pass8-parity-grpo", asympo_at_ref=own, grpo_at_ref=arm(50))["value"] == pytest.approx(40.0)
 

@@ -98,13 +98,13 @@ def test_every_derived_column_by_hand(tmp_path):
         "reward_last": pytest.approx(0.8),
         "reward_max": pytest.approx(0.8),
         "collapsed": False,
-        "mean_at_8": pytest.approx((0.5 + 0.25) / 2),
-        "pass_at_8": pytest.approx((0.75 + 0.5) / 2),
-        "mean_at_8_easy": 0.5,
-        "mean_at_8_hard": 0.25,
-        "pass_at_8_hard": 0.5,
-        "start_mean_at_8": pytest.approx(0.125 / 2),
-        "peak_mean_at_8": 0.75,
+        "mean_at_k": pytest.approx((0.5 + 0.25) / 2),
+        "pass_at_k": pytest.approx((0.75 + 0.5) / 2),
+        "mean_at_k_easy": 0.5,
+        "mean_at_k_hard": 0.25,
+        "pass_at_k_hard": 0.5,
+        "start_mean_at_k": pytest.approx(0.125 / 2),
+        "peak_mean_at_k": 0.75,
         "eval_update": 60,
         "eval_samples": 8,
         "rollouts": 480,
@@ -177,7 +177,7 @@ def test_a_rebuild_gives_the_same_bytes(tmp_path):
     files = sorted(tables.results_folder("fake", "smoke", tmp_path).iterdir())
     first = [file.read_bytes() for file in files]
     build(tmp_path)
-    assert [file.name for file in files] == ["SHA256SUMS", "curves.parquet", "evals.parquet", "runs.parquet"]
+    assert [file.name for file in files] == ["SHA256SUMS", "curves.parquet", "evals.parquet", "profiles.parquet", "runs.parquet"]
     assert [file.read_bytes() for file in files] == first
 
 
@@ -205,7 +205,7 @@ def test_committed_rows_stay_unless_a_local_run_replaces_them(tmp_path):
         ("naive@lag16", 0): 60,
         ("naive@lag16", 1): 40,
     }
-    assert len(new.evals) == 21 and new.runs["mean_at_8"].tolist() == [0.375, 0.125, 0.375]
+    assert len(new.evals) == 21 and new.runs["mean_at_k"].tolist() == [0.375, 0.125, 0.375]
 
 
 def test_unfinished_and_other_runs_are_left_out_and_said(tmp_path):
@@ -293,8 +293,8 @@ def test_the_data_dictionary_explains_every_column():
     assert set(tables.RUNS) <= known and set(tables.EVALS) <= known
     for path in sorted((runs.REPOSITORY / "data" / "results").glob("*/*/runs.parquet")):
         committed = tables.load(path.parent.parent.name, path.parent.name)
-        columns = {*committed.runs, *committed.curves, *committed.evals}
-        columns = {re.sub(r"(at_8_).*", r"\1<level>", column) for column in columns}
+        columns = {*committed.runs, *committed.curves, *committed.evals, *committed.profiles}
+        columns = {re.sub(r"(at_k_).*", r"\1<level>", column) for column in columns}
         assert columns <= known, f"{path.parent}: say in data/README.md what {sorted(columns - known)} mean"
 
 
