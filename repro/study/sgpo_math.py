@@ -25,8 +25,8 @@ CONDITIONS = {
 ARMS: dict[str, tuple[str, str, int, bool, str, dict[str, Any]]] = {
     "uniform": ("DAPO loss, uniform G = 8", "baseline", 10, True, "Uniform", {}),
     "dapo": ("DAPO, dynamic sampling", "baseline", 10, True, "DynamicSampling", {}),
-    "greso": ("GRESO", "baseline", 10, True, "GRESO", {}),
-    "knapsack": ("Knapsack RL", "baseline", 10, True, "Knapsack", {}),
+    "greso": ("GRESO", "baseline", 5, False, "GRESO", {}),
+    "knapsack": ("Knapsack RL", "baseline", 5, False, "Knapsack", {}),
     "sgpo": ("sGPO", "sgpo", 10, True, "SGPO", {}),
     "filtered8": ("filter only, uniform G = 8", "without", 10, True, "SGPO", {"buckets": 8, "order": "shuffled"}),
     "filtered2": ("filter only, uniform G = 2", "without", 10, True, "SGPO", {"buckets": 2, "order": "shuffled"}),
@@ -91,10 +91,12 @@ def build(arm: Arm, seed: int, tier: str) -> Any:
         seed,
         ALGORITHMS[arm.algorithm],
         Lagged(0, 0),
-        world=ArithmeticConfig(modulus=20, max_length=9, levels=(("easy", 1, 3), ("medium", 4, 6), ("hard", 7, 9))),
+        world=ArithmeticConfig(
+            modulus=20, max_length=9, train_queries=384, levels=(("easy", 1, 3), ("medium", 4, 6), ("hard", 7, 9))
+        ),
         warmstart=WarmStartConfig(steps=700, slip=slips),
         training=TrainingConfig(updates=AT_MOST, max_new_tokens=64, gradient_split_every=0),
-        evaluation=EvaluationConfig(every=16, queries=24, samples=4, final_queries=64, final_samples=16),
+        evaluation=EvaluationConfig(every=8, queries=24, samples=4, final_queries=64, final_samples=16),
     )
     if tier == "smoke":
         config = override(config, {
