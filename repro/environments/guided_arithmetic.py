@@ -188,7 +188,7 @@ def plant(config: GuidedArithmeticConfig, query: Query, rng: random.Random, step
     """
     chain = path(query)
     computed = range(1, len(chain))
-    place = rng.choice(computed) if step is None else range(len(chain))[step]
+    place = rng.choice(computed) if step is None else step if step >= 0 else len(chain) + step
     if place not in computed:
         raise ReproError(f"query {query.id}: step {step} of {len(chain) - 1} is not a computed value")
     wrong = [value for value in range(config.modulus) if value != chain[place].value]

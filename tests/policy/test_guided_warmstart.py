@@ -1,0 +1,122 @@
+"""The warm start that reads hints: every format equally often, slips as asked, and no other warm start changed."""
+
+import collections
+import itertools
+import random
+
+import pytest
+
+from repro.algorithms.smepo import HINTS
+from repro.config import config_hash, from_dict, to_dict
+from repro.environments import guided_arithmetic
+from repro.environments.arithmetic import ArithmeticConfig
+from repro.environments.guided_arithmetic import GuidedArithmeticConfig
+from repro.errors import ReproError
+from repro.policy.model import PolicyConfig
+from repro.policy.warmstart import (
+    GuidedWarmStartConfig,
+    WarmStartConfig,
+    WarmStartKey,
+    lessons,
+    vocabulary,
+    warm_start,
+)
+from tests.policy.tiny import SHAPE, WORLD
+
+GUIDED = GuidedArithmeticConfig(
+    names=6, min_length=1, max_length=2, max_distractors=1, warm_lengths=(1, 2), train_queries=16, heldout_queries=4,
+    levels=(("easy", 1, 1), ("hard", 2, 2)),
+)  # fmt: skip
+SHORT = dict(steps=12, flat_steps=4, noisy_steps=4, warmup_steps=4, batch=4)
+
+
+def key(world=GUIDED, seed=0, **settings):
+    return WarmStartKey(world, SHAPE, GuidedWarmStartConfig(**{**SHORT, **settings}), seed)
+
+
+def taught(key, phase, count):
+    problems, *phases = lessons(key)
+    return [(query, *phases[phase](query)) for query in itertools.islice(problems, count)]
+
+
+def test_the_plain_warm_start_keeps_its_identity():
+    """The hash of a plain warm start's config, as it was before there was a guided one."""
+    plain = WarmStartKey(ArithmeticConfig(), PolicyConfig(), WarmStartConfig(), 0)
+    assert to_dict(plain)["warmstart"]["kind"] == "WarmStartConfig"
+    assert set(to_dict(plain)["warmstart"]) == {
+        "kind", "steps", "flat_steps", "noisy_steps", "slip", "batch", "muon_lr", "adam_lr", "noisy_lr_scale",
+        "warmup_steps", "clip_norm",
+    }  # fmt: skip
+    assert config_hash(plain) != config_hash(WarmStartKey(GUIDED, PolicyConfig(), GuidedWarmStartConfig(), 0))
+    assert from_dict(GuidedWarmStartConfig, to_dict(GuidedWarmStartConfig())) == GuidedWarmStartConfig()
+
+
+def test_perfect_lessons_are_the_question_or_a_hint_with_the_experts_trace():
+    seen = collections.Counter()
+    for query, prompt, response in taught(key(), 0, 2000):
+        assert response == query.trace
+        names = [name for name, guidance in HINTS.items() if guidance.prompt(query) == prompt]
+        assert names or prompt == query.text
+        seen[names[0] if names else "bare"] += 1
+    assert abs(seen["bare"] / 2000 - 0.5) < 0.05
+    # Short traces look alike under some formats, and the first of them is counted: these do not.
+    for name in ("critical_path", "numerals", "numerals_defects"):
+        assert abs(seen[name] / 2000 - 0.5 / len(HINTS)) < 0.03, name
+
+
+def test_only_the_formats_asked_for_are_taught():
+    only = key(hints=("numerals",), bare=0.0)
+    assert all(prompt == HINTS["numerals"].prompt(query) for query, prompt, _ in taught(only, 0, 50))
+    assert all(prompt == query.text for query, prompt, _ in taught(key(bare=1.0), 0, 50))
+
+
+@pytest.mark.parametrize("trust", [0.0, 1.0])
+def test_a_trusted_hint_is_cut_from_what_follows(trust):
+    settings = key(trust=trust, bare=0.0, hints=("full",), route_slip=0.3, fact_slip=0.3, slip=0.3)
+    differ = 0
+    for query, prompt, response in taught(settings, 1, 200):
+        shown = prompt.split("<hint>\n")[1].split("\n</hint>")[0]
+        assert shown == (response if trust else query.trace)
+        assert prompt.startswith(query.text)
+        differ += response != query.trace
+    assert differ > 100  # slips there are
+
+
+def test_slips_have_the_chances_asked_for():
+    assert all(
+        response == query.trace for query, _, response in taught(key(slip=0.0, route_slip=0.0, fact_slip=0.0), 1, 50)
+    )
+    settings = key(seed=5, slip=0.5, route_slip=0.1, fact_slip=0.2)
+    slips = random.Random("slips:5")
+    for query, _, response in taught(settings, 1, 50):
+        assert response == guided_arithmetic.slipped(GUIDED, query, slips, 0.1, 0.2, 0.5).trace
+        slips.random()  # whether the hint is to be trusted
+
+
+def test_a_policy_is_warmed_up_and_knows_the_worlds_words(tmp_path):
+    policy = warm_start(key(), tmp_path)
+    for guidance in HINTS.values():
+        for query in guided_arithmetic.train_list(GUIDED, 0):
+            prompt = guidance.prompt(query)
+            assert policy.decode(policy.encode(prompt)) == " ".join(prompt.split())
+    assert [p.name for p in tmp_path.iterdir()] == [f"warmstart-{config_hash(key())}"]
+
+
+def test_a_world_and_a_warm_start_must_fit():
+    for world, settings in ((GUIDED, WarmStartConfig()), (WORLD, GuidedWarmStartConfig())):
+        with pytest.raises(ReproError, match="guided arithmetic world with GuidedWarmStartConfig"):
+            vocabulary(WarmStartKey(world, SHAPE, settings, 0))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bare": 1.5}, {"trust": -0.1}, {"route_slip": 2.0}, {"slip": (("leaf", 0.1),)}, {"slip": 1.1}]
+)
+def test_chances_outside_0_to_1_are_refused(wrong):
+    with pytest.raises(ReproError, match="slip"):
+        GuidedWarmStartConfig(**wrong)
+
+
+def test_unknown_formats_are_refused():
+    for hints in ((), ("full", "none")):
+        with pytest.raises(ReproError, match="choose one or more of full, full_cut"):
+            GuidedWarmStartConfig(hints=hints)
