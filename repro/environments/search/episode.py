@@ -1,8 +1,8 @@
 """One search episode: the policy searches the knowledge base, reads, and answers once.
 
-An action is one line. `search <words>` shows the best documents; `answer <text>` ends the episode with reward 1.0 for
-an exact match, else 0.0. Every action is a turn, and without an answer after `max_turns` the episode is lost. What
-cannot be searched costs its turn, is answered in words and counted in `faults`:
+An action is one line: `search <words>` shows the best documents, `answer <text>` ends the episode with reward 1.0 for
+an exact match, else 0.0 ("Search: ..." will do). Every action is a turn, and without an answer after `max_turns` the
+episode is lost. What cannot be searched costs its turn, is answered in words and counted in `faults`:
 
 | action | observation | counted as |
 |---|---|---|
@@ -53,6 +53,12 @@ class SearchEpisode:
         self.query = query
         self.base = base_of(config, query)
         self.state: State | None = None
+        subject = query.graph[0].subject
+        if not query.text.endswith(f"the {self.base.type_of.get(subject)} {subject} ?"):
+            raise ReproError(
+                f"search world: {query.id} ({query.text!r}) is not about this config's knowledge base; play a question "
+                "with the config that made it"
+            )
 
     def reset(self) -> str:
         """Start; the question is the first observation."""
@@ -82,6 +88,7 @@ class SearchEpisode:
         if state.done:
             raise ReproError("search world: the episode is over; restore a snapshot or build a new one")
         verb, _, rest = action.strip().partition(" ")
+        verb = verb.lower().removesuffix(":")
         if verb == "answer" and normalise(rest):
             won = exact_match(rest, self.query.answer)
             self.state = state._replace(turn=state.turn + 1, done=True, won=won, answer=rest)

@@ -90,12 +90,11 @@ def question(config: SearchConfig, kind: str, chain: Sequence[Fact]) -> str:
 def _segments(chain: Sequence[Fact]) -> Iterator[tuple[str, Kind | None]]:
     """The expert trace in pieces, each with the kind of entity that it names, None for plan words."""
     kind: Kind = "given"
-    for fact in chain:
-        last = fact is chain[-1]
+    for place, fact in enumerate(chain, start=1):
         yield "search ", None
         yield fact.subject, kind
         yield f" {fact.relation} found ", None
-        kind = "answer" if last else "found"
+        kind = "answer" if place == len(chain) else "found"
         yield fact.object, kind
         yield "\n", None
     yield "answer ", None
