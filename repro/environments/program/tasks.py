@@ -27,14 +27,16 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from repro.environments.program import interpreter
-from repro.environments.program.checking import FENCE, TESTS, expected_outputs
+from repro.environments.program.checking import FENCE, TESTS, expected_outputs, reward
 from repro.environments.program.language import FUNCTIONS, INPUT, Type
 from repro.environments.query import Query
 from repro.errors import ReproError
 
 NAMES = "apple basil cedar daisy elder fig grape hazel iris jade kiwi lemon mango nut olive plum".split()
+HINT_WORDS = ("<hint>", "</hint>", "[CODE]")
 RETURN = "return"
 CONSTANTS = range(2, 10)
 NUMBERS = range(0, 21)  # what a visible example may show
@@ -70,42 +72,43 @@ class Step:
 
 @dataclass(frozen=True)
 class ProgramConfig:
-    """Shape of the world. `levels` maps a difficulty to the range of statements that its expert programs hold."""
+    """Shape of the world. Difficulty is the number of statements of the expert's program: `levels` names ranges of it,
+    the training list draws from min to max, the warm start from `warm_statements`.
+    """
 
     names: int = 10  # how many of NAMES are in use; fewer are learned sooner
-    min_statements: int = 2
+    min_statements: int = 3
     max_statements: int = 5
     max_distractors: int = 2
+    warm_statements: tuple[int, int] = (1, 5)
     examples: int = 1  # visible ones, in the task's text
     train_queries: int = 512
     heldout_queries: int = 64  # per level
-    levels: tuple[tuple[str, int, int], ...] = (("easy", 2, 2), ("medium", 3, 3), ("hard", 4, 5))
+    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 3), ("hard", 4, 5))
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_statements <= self.max_statements or self.max_distractors < 0 or self.examples < 0:
+        ranges = {"training list": (self.min_statements, self.max_statements), "warm start": self.warm_statements}
+        ranges |= {f"level {name!r}": (low, high) for name, low, high in self.levels}
+        if self.max_distractors < 0 or self.examples < 0 or not 1 <= self.names <= len(NAMES):
             raise ReproError(
-                f"program world: statements {self.min_statements}..{self.max_statements}, distractors "
-                f"{self.max_distractors}, examples {self.examples} describe no task"
+                f"program world: {self.names} names, {self.max_distractors} distractors and {self.examples} examples "
+                f"describe no task; there are {len(NAMES)} names"
             )
-        if not self.max_statements - 1 + self.max_distractors <= self.names <= len(NAMES):
-            raise ReproError(
-                f"program world: {self.max_statements} statements with {self.max_distractors} distractors need "
-                f"{self.max_statements - 1 + self.max_distractors} names; world.names is {self.names}, and there are "
-                f"{len(NAMES)}"
-            )
-        for level, low, high in self.levels:
-            if not 1 <= low <= high <= self.names + 1 - self.max_distractors:
+        for what, (low, high) in ranges.items():
+            if not 1 <= low <= high:
+                raise ReproError(f"program world: {low}..{high} statements of the {what} are no range from 1 up")
+            if high - 1 + self.max_distractors > self.names:
                 raise ReproError(
-                    f"program world: level {level!r} of {low}..{high} statements is no range, or longer than "
-                    f"{self.names} names allow beside {self.max_distractors} distractors"
+                    f"program world: {high} statements of the {what} with {self.max_distractors} distractors need "
+                    f"{high - 1 + self.max_distractors} names; world.names is {self.names}"
                 )
 
 
 def vocabulary(config: ProgramConfig) -> list[str]:
-    """Every word that tasks and traces of this world are made of."""
-    symbols = dict.fromkeys(OPERATIONS.values())
+    """Every word of this world's tasks, traces and hints."""
     marks = [INPUT, ":", "in", "out", RETURN, "plan", FENCE, "="]
-    return [*NAMES[: config.names], *OPERATIONS, *symbols, *marks, *(str(n) for n in NUMBERS)]
+    numbers = [str(number) for number in NUMBERS]
+    return [*NAMES[: config.names], *OPERATIONS, *OPERATIONS.values(), *marks, *numbers, *HINT_WORDS]
 
 
 def result_type(operation: str, source: Type) -> Type | None:
@@ -127,13 +130,9 @@ def outputs(steps: Sequence[Step], inputs: Sequence[tuple[int, ...]] = TESTS) ->
 
 
 def generate(
-    config: ProgramConfig,
-    rng: random.Random,
-    id: str,
-    statements: tuple[int, int] | None = None,
-    held_out: bool | None = None,
+    config: ProgramConfig, rng: random.Random, id: str, statements: tuple[int, int], held_out: bool | None = None
 ) -> Query:
-    """One task; `statements` narrows the range of its length, `held_out` picks a side of the split by behaviour.
+    """One task whose number of statements lies in `statements`; `held_out` picks a side of the split by behaviour.
 
     Drawn again until the tests have at least MIN_OUTPUTS different outputs and notice every step that is left out, an
     example can be shown and the side is right. The query's `answer` is the outputs of the hidden tests as JSON, its
@@ -141,8 +140,7 @@ def generate(
 
     Raises ReproError if a thousand draws give none.
     """
-    length = rng.randint(*(statements or (config.min_statements, config.max_statements)))
-    distractors = rng.randint(0, config.max_distractors)
+    length, distractors = rng.randint(*statements), rng.randint(0, config.max_distractors)
     for _ in range(1000):
         names = rng.sample(NAMES[: config.names], length - 1 + distractors)
         chain, side = _facts(rng, [*names[: length - 1], RETURN], names[length - 1 :])
@@ -217,62 +215,71 @@ def expert_trace(chain: Sequence[Step], written: Sequence[Step] | None = None) -
     return "\n".join([f"plan {plan}", FENCE, *(step.statement for step in written or chain), FENCE])
 
 
-Slip = float | tuple[tuple[str, float], ...]
+def path(query: Query) -> tuple[Step, ...]:
+    """The steps that lead to the result, the one that reads the input first."""
+    facts = {step.name: step for step in query.graph}
+    return tuple(facts[name] for name in _names_back(facts, RETURN))[::-1]
 
 
-def slip_rates(slip: Slip) -> dict[str, float]:
-    """Chance of a slip by its kind, "turn" and "misread" (see `noisy_trace`); a plain number is the same for both.
+def slipped(query: Query, rng: random.Random, route: float, misread: float) -> Query:
+    """The query with a trace that slips and carries on consistently; all else stays.
 
-    ReproError for another kind or a chance outside 0..1.
+    Chances: `route`, at each turn of the plan another fact of the right type than the one that is named (the plan leads
+    on from there to the input, and the program follows the plan); `misread`, a statement whose operation and constant
+    are drawn afresh among those that fit its types. The first kind lies in what a mask of code blocks keeps, the
+    second in what it hides.
     """
-    kinds = ("turn", "misread")
-    rates = dict.fromkeys(kinds, slip) if isinstance(slip, int | float) else dict(slip)
-    if set(rates) != set(kinds) or not all(0 <= rate <= 1 for rate in rates.values()):
-        raise ReproError(f"slip is {slip!r}: give a chance from 0 to 1, or one for each of {', '.join(kinds)}")
-    return rates
-
-
-def noisy_trace(config: ProgramConfig, query: Query, rng: random.Random, slip: Slip) -> str:
-    """An expert trace with consistent slips: a wrong turn at a step of the plan, a misread statement of the program.
-
-    A wrong turn takes another fact of the right type, leads from there to the input, and the program follows the plan.
-    A misread statement has an operation and a constant drawn afresh, among those that fit its types. The first kind
-    lies in what a mask of code blocks keeps, the second in what it hides.
-    """
-    rates = slip_rates(slip)
     facts = {step.name: step for step in query.graph}
     types = _types(facts)
-    name, route = facts[RETURN].source, [facts[RETURN]]
-    visited = {RETURN}
+    turns, visited, name = [facts[RETURN]], {RETURN}, facts[RETURN].source
     while True:
-        if rng.random() < rates["turn"]:
+        if rng.random() < route:
             others = [other for other in types if other != name and types[other] == types[name]]
-            name = rng.choice([other for other in others if visited.isdisjoint(_path(facts, other))] or [name])
-        route[-1] = replace(route[-1], source=name)
+            free = [other for other in others if visited.isdisjoint(_names_back(facts, other))]
+            name = rng.choice(free) if free else name
+        turns[-1] = replace(turns[-1], source=name)
         if name == INPUT:
             break
         visited.add(name)
-        route.append(facts[name])
+        turns.append(facts[name])
         name = facts[name].source
-    chain = route[::-1]
-    written = [_misread(rng, step, types) if rng.random() < rates["misread"] else step for step in chain]
-    return expert_trace(chain, written)
+    chain = turns[::-1]
+    written = [_misread(rng, step, types) if rng.random() < misread else step for step in chain]
+    return replace(query, trace=expert_trace(chain, written))
 
 
-def planted(query: Query, rng: random.Random) -> Query:
-    """The task with a wrong program in its trace: one statement misread, so that some test fails.
+def plant(query: Query, rng: random.Random) -> Query:
+    """A copy whose trace has a wrong program: one statement misread, so that some test fails.
 
-    The plan stays true, so only a code block tells of the plant. The `answer` is what the planted program gives:
-    a response that earns this query's reward has copied it.
+    Question and right answer stay, and so does the plan: only the code block tells of the plant. The graph is that of
+    the planted program.
     """
-    facts = {step.name: step for step in query.graph}
-    chain, types = [facts[name] for name in _path(facts, RETURN)][::-1], _types(facts)
+    chain, types = path(query), _types({step.name: step for step in query.graph})
+    side = query.graph[: -len(chain)]
     while True:
         at = rng.randrange(len(chain))
-        written = [*chain[:at], _misread(rng, chain[at], types), *chain[at + 1 :]]
-        answer = expected_outputs(outputs(written))
-        if answer != query.answer:
-            return replace(query, answer=answer, trace=expert_trace(chain, written))
+        written = (*chain[:at], _misread(rng, chain[at], types), *chain[at + 1 :])
+        if expected_outputs(outputs(written)) != query.answer:
+            return replace(query, trace=expert_trace(chain, written), graph=(*side, *written))
+
+
+def outcome(planted: Query, response: str) -> Literal["copied", "solved", "neither"]:
+    """Whether a response's program does what the planted one does, what the task asks, or something else."""
+    if reward(replace(planted, answer=expected_outputs(outputs(path(planted)))), response):
+        return "copied"
+    return "solved" if reward(planted, response) else "neither"
+
+
+def first_error(query: Query, response: str) -> Literal["none", "plan", "code", "form"]:
+    """Where a response first leaves the expert trace: in the plan, or in the program after a plan that is right.
+
+    "form": it stops too early or too late. The trace of a task is unique, but a program that differs from it may pass.
+    """
+    expected, given = query.trace.split(), response.split()
+    for place, (word, said) in enumerate(zip(expected, given, strict=False)):
+        if said != word:
+            return "code" if FENCE in expected[:place] else "plan"
+    return "none" if len(given) == len(expected) else "form"
 
 
 def _misread(rng: random.Random, step: Step, types: dict[str, Type]) -> Step:
@@ -286,7 +293,7 @@ def _types(facts: dict[str, Step]) -> dict[str, Type]:
     return {name: type_of(name) for name in (INPUT, *facts)}
 
 
-def _path(facts: dict[str, Step], name: str) -> Iterator[str]:
+def _names_back(facts: dict[str, Step], name: str) -> Iterator[str]:
     """The names from `name` back to the input, which is left out."""
     while name != INPUT:
         yield name
@@ -313,10 +320,11 @@ def train_list(config: ProgramConfig, seed: int) -> list[Query]:
 
 
 def stream(config: ProgramConfig, seed: int) -> Iterator[Query]:
-    """Endless fresh tasks for the supervised warm start, disjoint by behaviour from the held-out lists."""
+    """Endless fresh tasks of `warm_statements` for the warm start, disjoint by behaviour from the held-out lists."""
     index = 0
     while True:
-        yield generate(config, random.Random(f"stream:{seed}:{index}"), f"stream:{seed}:{index}", held_out=False)
+        id = f"stream:{seed}:{index}"
+        yield generate(config, random.Random(id), id, config.warm_statements, held_out=False)
         index += 1
 
 

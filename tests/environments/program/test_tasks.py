@@ -8,17 +8,21 @@ from dataclasses import replace
 
 import pytest
 
+from repro.algorithms.masks import CodeBlocks, Nothing, RandomMask
+from repro.algorithms.smepo import ExpertTrace, audit
 from repro.environments.program import (
     ProgramConfig,
     code_block,
+    first_error,
     generate,
     heldout,
-    noisy_trace,
+    outcome,
     parse,
-    planted,
+    path,
+    plant,
     reward,
     run,
-    slip_rates,
+    slipped,
     stream,
     train_list,
     verdict,
@@ -39,8 +43,13 @@ ANSWER = json.dumps([min([item for item in test if item > 9], default=0) for tes
 QUERY = Query("hand", "", ANSWER, "medium", TRACE, (Step("fig", "plum", "reversed"), *CHAIN))
 
 
-def some(config, count, name="t"):
-    return [generate(config, random.Random(f"{name}:{i}"), f"{name}:{i}") for i in range(count)]
+def some(config, count, name="t", statements=None):
+    ids = [f"{name}:{i}" for i in range(count)]
+    return [generate(config, random.Random(id), id, statements or config.warm_statements) for id in ids]
+
+
+def size(query):
+    return len(code_block(query.trace).strip().splitlines())
 
 
 # What each word of a task means, as Python source: for a list, and for a number where it is used on one.
@@ -94,7 +103,7 @@ def test_the_form_of_a_trace():
 
 def test_expert_programs_agree_with_python():
     rng = random.Random("inputs")
-    for query in some(replace(WORLD, max_statements=6), 120):
+    for query in some(WORLD, 120, statements=(1, 6)):
         solve, code = to_python(query.text), parse(code_block(query.trace))
         inputs = [*TESTS, [], *([rng.randint(-30, 30) for _ in range(rng.randint(1, 9))] for _ in range(4))]
         for argument in inputs:
@@ -117,8 +126,9 @@ def test_examples_are_true_and_hidden_tests_stay_hidden():
 
 def test_every_statement_matters():
     for query in some(WORLD, 150):
-        chain = [step for step in query.graph if step.statement in query.trace.splitlines()]
+        chain = path(query)
         code = [step.statement for step in chain]
+        assert code_block(query.trace).strip().splitlines() == code
         for at, step in enumerate(chain):
             # Without the statement, what it made is what it was made of.
             shorter = [re.sub(rf"\b{step.name}\b", step.source, line) if step.name != "return" else line
@@ -132,12 +142,12 @@ def test_distractors_never_feed_the_result_and_facts_are_shuffled():
     first_fact_first, extra = Counter(), Counter()
     for query in some(WORLD, 200):
         facts = [line for line in query.text.splitlines() if ":" in line]
-        chain = [step for step in query.graph if step.statement in query.trace.splitlines()]
+        chain = path(query)
         assert sorted(step.fact for step in query.graph) == sorted(facts) and facts[-1].startswith("return :")
         names = {step.name for step in chain}
         side = [step for step in query.graph if step not in chain]
         assert all(step.name not in names and step.source in {"input", *names} - {"return"} for step in side)
-        assert tuple(side + chain) == query.graph
+        assert (*side, *chain) == query.graph
         extra[len(side)] += 1
         first_fact_first[facts[0] == chain[0].fact] += 1
     assert set(extra) == {0, 1, 2} and min(first_fact_first.values()) > 20
@@ -145,20 +155,22 @@ def test_distractors_never_feed_the_result_and_facts_are_shuffled():
 
 def test_levels_are_ranges_of_statements():
     queries = some(WORLD, 200)
-    ranges = {"easy": (2, 2), "medium": (3, 3), "hard": (4, 5)}
+    ranges = {"easy": (1, 2), "medium": (3, 3), "hard": (4, 5)}
     assert {query.level for query in queries} == set(ranges)
     for query in queries:
         low, high = ranges[query.level]
-        assert low <= code_block(query.trace).strip().count("\n") + 1 <= high
+        assert low <= size(query) <= high
     assert generate(WORLD, random.Random(0), "x", statements=(6, 6)).level == "beyond"
     assert all({query.level for query in queries} == {level} for level, queries in heldout(SMALL).items())
+    source = stream(SMALL, 0)
+    assert {size(query) for query in train_list(SMALL, 0)} == {3, 4, 5}
+    assert {size(next(source)) for _ in range(60)} == {1, 2, 3, 4, 5}
 
 
 def test_prompts_and_traces_are_short():
     for query in some(WORLD, 300):
-        statements = code_block(query.trace).strip().count("\n") + 1
-        assert len(query.text.split()) <= 5 * (statements + 2) + 11
-        assert len(query.trace.split()) <= 7 * statements + 2 <= 37
+        assert len(query.text.split()) <= 5 * (size(query) + 2) + 10 <= 45
+        assert len(query.trace.split()) <= 7 * size(query) + 2 <= 37
 
 
 def test_guessing_rarely_passes():
@@ -204,7 +216,8 @@ def test_a_world_that_is_used_up_says_so():
 
 @pytest.mark.parametrize("wrong", [
     {"min_statements": 0}, {"min_statements": 6}, {"max_distractors": -1}, {"examples": -1}, {"names": 5},
-    {"names": 17}, {"levels": (("hard", 4, 10),)}, {"levels": (("none", 0, 2),)}, {"levels": (("back", 3, 2),)},
+    {"names": 17}, {"warm_statements": (2, 1)}, {"warm_statements": (1, 10)},
+    {"levels": (("hard", 4, 10),)}, {"levels": (("none", 0, 2),)}, {"levels": (("back", 3, 2),)},
 ])  # fmt: skip
 def test_impossible_worlds_are_refused(wrong):
     with pytest.raises(ReproError, match="program world: "):
@@ -212,18 +225,22 @@ def test_impossible_worlds_are_refused(wrong):
 
 
 def test_the_refusal_says_what_would_do():
-    with pytest.raises(ReproError, match="5 statements with 2 distractors need 6 names; world.names is 5"):
+    with pytest.raises(
+        ReproError, match="5 statements of the training list with 2 distractors need 6 names; world.names is 5"
+    ):
         replace(WORLD, names=5)
 
 
-@pytest.mark.parametrize("config", [WORLD, replace(WORLD, names=6, max_statements=4, levels=(("any", 2, 4),))])
+@pytest.mark.parametrize(
+    "config", [WORLD, replace(WORLD, names=6, max_statements=4, warm_statements=(2, 4), levels=(("any", 2, 4),))]
+)
 def test_the_vocabulary_is_every_word_and_no_more(config):
     words = vocabulary(config)
     assert len(words) == len(set(words)) <= 100
     rng, used = random.Random(0), set()
     for query in some(config, 400):
-        used |= {*query.text.split(), *query.trace.split(), *noisy_trace(config, query, rng, 0.2).split()}
-    assert used == set(words)
+        used |= {*query.text.split(), *query.trace.split(), *slipped(query, rng, 0.2, 0.2).trace.split()}
+    assert used == set(words) - {"<hint>", "</hint>", "[CODE]"}
 
 
 @pytest.mark.parametrize("response", [
@@ -282,47 +299,67 @@ class Script:
      "plan leading kiwi above plum sorted input ``` plum = sort input kiwi = plum > 9 return sum kiwi ```"),
 ])  # fmt: skip
 def test_a_trace_carries_on_from_its_slip(script, trace):
-    assert " ".join(noisy_trace(WORLD, QUERY, script, slip=0.5).split()) == trace
+    query = slipped(QUERY, script, route=0.5, misread=0.5)
+    assert " ".join(query.trace.split()) == trace
     assert not script.uniforms and not script.choices
+    assert replace(query, trace=TRACE) == QUERY
 
 
 def test_without_slips_it_is_the_expert_trace():
-    assert all(noisy_trace(WORLD, query, random.Random(0), 0.0) == query.trace for query in some(WORLD, 100))
+    assert all(slipped(query, random.Random(0), 0.0, 0.0) == query for query in some(WORLD, 100))
 
 
 def test_slips_fit_the_types_and_come_at_their_rates():
-    rng, plans, misread = random.Random(1), Counter(), Counter()
+    rng, missed, misread = random.Random(1), Counter(), Counter()
     for query in some(WORLD, 300):
-        trace = noisy_trace(WORLD, query, rng, (("turn", 0.0), ("misread", 0.3)))
+        trace = slipped(query, rng, route=0.0, misread=0.3).trace
         assert verdict(query, trace) in ("passed", "wrong")
         assert trace.split("```")[0] == query.trace.split("```")[0]
         for ours, expert in zip(trace.splitlines()[2:-1], query.trace.splitlines()[2:-1], strict=True):
             misread[ours == expert] += 1
-        trace = noisy_trace(WORLD, query, rng, (("turn", 1.0), ("misread", 0.0)))
+        trace = slipped(query, rng, route=1.0, misread=0.0).trace
         assert verdict(query, trace) in ("passed", "wrong")
-        plans[trace == query.trace] += 1
+        if size(query) > 1:
+            missed[trace != query.trace] += 1
     # A misread statement stays as it was with a chance of at most 1 in 5 (five operations on numbers, 8 constants).
     rate = misread[False] / misread.total()
-    assert 0.3 * 0.8 - 0.03 < rate < 0.3 + 0.03
-    assert plans[True] < 0.1 * plans.total()  # there was nowhere else to turn
-
-
-@pytest.mark.parametrize("slip", [1.5, -0.1, (("turn", 0.1),), (("turn", 0.1), ("misread", 2.0)), (("leaf", 0.1),)])
-def test_slips_that_do_not_exist_are_refused(slip):
-    with pytest.raises(ReproError, match="give a chance from 0 to 1, or one for each of turn, misread"):
-        slip_rates(slip)
+    assert 0.3 * 0.8 - 0.04 < rate < 0.3 + 0.04
+    assert missed[True] > 0.8 * missed.total()  # sometimes there is nowhere else to turn
 
 
 def test_a_planted_program_is_wrong_and_known_by_its_outputs():
     rng = random.Random("plant")
-    for query in some(WORLD, 150):
-        plant = planted(query, rng)
-        assert plant.text == query.text
-        assert plant.trace.split("```")[0] == query.trace.split("```")[0]  # only the code block tells
-        changed = [a for a, b in zip(plant.trace.splitlines(), query.trace.splitlines(), strict=True) if a != b]
-        assert len(changed) == 1
-        assert reward(plant, plant.trace) == 1.0 and reward(query, plant.trace) == 0.0
-        assert reward(plant, query.trace) == 0.0
+    for query in some(WORLD, 100):
+        planted = plant(query, rng)
+        assert replace(planted, trace=query.trace, graph=query.graph) == query
+        assert planted.trace.split("```")[0] == query.trace.split("```")[0]  # only the code block tells
+        changed = [a for a, b in zip(planted.trace.splitlines(), query.trace.splitlines(), strict=True) if a != b]
+        assert len(changed) == 1 and [step.statement for step in path(planted) if step not in query.graph] == changed
+        assert outcome(planted, planted.trace) == "copied" and reward(planted, planted.trace) == 0.0
+        assert outcome(planted, query.trace) == "solved"
+        assert outcome(planted, "") == "neither"
+
+
+def test_the_first_error_of_a_response():
+    words = TRACE.split()
+    assert first_error(QUERY, TRACE) == first_error(QUERY, " ".join(words)) == "none"
+    assert first_error(QUERY, TRACE.replace("leading", "total")) == "plan"
+    assert first_error(QUERY, TRACE.replace("> 9", "> 8")) == "code"
+    assert first_error(QUERY, "") == first_error(QUERY, TRACE[:-4]) == first_error(QUERY, TRACE + " plum") == "form"
+
+
+@pytest.mark.parametrize("masker", [CodeBlocks(), Nothing(), RandomMask(CodeBlocks())])
+def test_hints_are_short_and_made_of_the_worlds_words(masker):
+    guidance, words = ExpertTrace(masker, intro="\n<hint>\n", tail="</hint>\n"), set(vocabulary(WORLD))
+    for query in some(WORLD, 50):
+        guided = guidance.guide(query)
+        assert guided.status == "guided" and set(guided.prompt.split()) <= words and len(guided.prompt.split()) <= 90
+        if masker == CodeBlocks():
+            assert guided.shown == query.trace.split("```")[0] + "```\n[CODE]\n```\n"
+            assert audit(query, guidance).values == () and not audit(query, guidance).answer
+            assert reward(query, guided.shown) == 0.0
+        if masker == Nothing():
+            assert reward(query, guided.shown) == 1.0  # copying pays
 
 
 def test_words_have_one_meaning_each():
