@@ -5,11 +5,14 @@ question names the last relation of a chain only, so the player must know which 
 a page of results gives the next entity, so following a known route is easy. Where the whole chain is wanted in the
 question, set `wording="explicit"`.
 
-    query = train_list(SearchConfig(), seed=0)[0]
-    episode = SearchEpisode(SearchConfig(), query)
-    episode.reset()                              # 'what is the river of the film tavin ?'
-    episode.step("search tavin director")        # ('the director of tavin is bagim .\\n...', 0.0, False)
-    episode.step("answer bagim")                 # ('', 0.0, True)
+    config = SearchConfig()
+    query = train_list(config, seed=0)[4]
+    episode = SearchEpisode(config, query)
+    episode.reset()                            # 'what is the river of the ship kutav ?'
+    episode.step("search kutav captain")       # ('the captain of kutav is kusol .\\nthe builder ...', 0.0, False)
+    episode.step("search kusol birthplace")    # ('the birthplace of kusol is bamar .\\nthe employer ...', 0.0, False)
+    episode.step("search bamar river")         # ('the river of bamar is figim .\\nthe mayor ...', 0.0, False)
+    episode.step("answer figim")               # ('', 1.0, True)
 """
 
 from repro.environments.search.episode import Faults, SearchEpisode, State

@@ -54,7 +54,7 @@ class SearchEpisode:
         self.base = base_of(config, query)
         self.state: State | None = None
         subject = query.graph[0].subject
-        if not query.text.endswith(f"the {self.base.type_of.get(subject)} {subject} ?"):
+        if f"the {self.base.type_of.get(subject)} {subject} ?" not in query.text:
             raise ReproError(
                 f"search world: {query.id} ({query.text!r}) is not about this config's knowledge base; play a question "
                 "with the config that made it"
@@ -87,7 +87,7 @@ class SearchEpisode:
         state = self._begun()
         if state.done:
             raise ReproError("search world: the episode is over; restore a snapshot or build a new one")
-        verb, _, rest = action.strip().partition(" ")
+        verb, rest = (*action.split(maxsplit=1), "", "")[:2]
         verb = verb.lower().removesuffix(":")
         if verb == "answer" and normalise(rest):
             won = exact_match(rest, self.query.answer)

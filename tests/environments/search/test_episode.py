@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro.environments.search import Faults, SearchConfig, SearchEpisode, base_of, heldout, vocabulary
+from repro.environments.search import Faults, SearchConfig, SearchEpisode, base_of, heldout, train_list, vocabulary
 from repro.errors import ReproError
 
 WORLD = SearchConfig(knowledge_bases=2, heldout_queries=8)
@@ -33,6 +33,18 @@ def test_an_episode_that_wins():
     assert episode.admissible() == []
 
 
+def test_the_example_of_the_package():
+    config = SearchConfig()
+    episode = SearchEpisode(config, train_list(config, 0)[4])
+    assert episode.reset() == "what is the river of the ship kutav ?"
+    assert episode.step("search kutav captain")[0] == (
+        "the captain of kutav is kusol .\nthe builder of kutav is kubor .\nthe flagship of godan is kutav ."
+    )
+    assert episode.step("search kusol birthplace")[0].startswith("the birthplace of kusol is bamar .\nthe employer")
+    assert episode.step("search bamar river")[0].startswith("the river of bamar is figim .\nthe mayor")
+    assert episode.step("answer figim") == ("", 1.0, True)
+
+
 def test_a_wrong_answer_ends_the_episode_too():
     episode = begun()
     assert episode.step(f"answer {FIRST.subject}") == ("", 0.0, True)
@@ -46,6 +58,7 @@ def test_an_answer_is_normalised():
 
 def test_order_case_and_punctuation_of_a_query_do_not_matter():
     plain = begun().step(f"search {FIRST.subject} {FIRST.relation}")
+    assert begun().step(f"search\n{FIRST.subject}\t{FIRST.relation}") == plain
     assert begun().step(f"Search: the {FIRST.relation.upper()} of {FIRST.subject} ?") == plain
 
 
