@@ -7,14 +7,14 @@ which hidden tests judge:
     kiwi : plum plus 3              (facts, one a line, in random order)
     fig : plum reversed             (a distractor)
     plum : input sorted
-    in 3 1 4 out 17                 (a visible example)
-    return : kiwi total             (the question)
+    in 3 1 4 out 4                  (a visible example)
+    return : kiwi leading           (the question)
 
-    plan total kiwi plus plum sorted input          (an expert trace: the plan from the result back to the input,
+    plan leading kiwi plus plum sorted input        (an expert trace: the plan from the result back to the input,
     ```                                              each operation with what it works on, without its details,
     plum = sort input                                then the program)
     kiwi = plum + 3
-    return sum kiwi
+    return first kiwi
     ```
 
 Every word stands alone between spaces or at a line's end, so a word-level tokenizer covers tasks and traces.
