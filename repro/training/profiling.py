@@ -99,7 +99,7 @@ def _drawn(policy, queries, prompts, config, samples, path: Path, key) -> list[l
             seconds = (time.perf_counter() - began) / len(chunk)
             for (q, _), block in zip(chunk, blocks, strict=True):
                 rows[q].append(block | {"seconds": seconds})
-            file.write("".join(_dump({"query": q} | rows[q][-1]) + "\n" for q, _ in chunk).encode())
+                file.write((_dump({"query": q} | rows[q][-1]) + "\n").encode())
             file.flush()
         return rows
 
