@@ -187,9 +187,10 @@ GHPO_STAGES = (0.25, 0.5, 0.75)
 class EscalatingTrace:
     """GHPO-like (arXiv 2507.10628): the plain question until a whole group has failed, then ever more of the trace.
 
-    `stages[i]` is the share shown after i + 1 failed groups; beyond the last stage it stays. With a masker, SMEPO
-    decides what a stage hides (the combination that the SMEPO paper names without stating it). A failed group is one
-    whose rewards are all 0. GHPO also has a cold start with fixed hints, which is left out.
+    `stages[i]` is the share shown after i + 1 failed groups in a row (`failures`); beyond the last stage it stays. With
+    a masker in `trace` it is the combination with SMEPO that the SMEPO paper names without stating it. A failed group
+    is one whose rewards are all 0. GHPO escalates within an update and has a cold start with fixed hints; here a query
+    is helped at its next visit, and there is no cold start.
     """
 
     trace: ExpertTrace = ExpertTrace(Nothing())
@@ -205,6 +206,18 @@ class EscalatingTrace:
             return query.text
         ratio = self.stages[min(failures, len(self.stages)) - 1]
         return dataclasses.replace(self.trace, ratio=ratio).prompt(query)
+
+
+def failures(visits: Iterable[Any], query: int) -> int:
+    """How many of a query's last groups have failed in a row.
+
+    `visits` are those of an `allocation.History`, in order; groups that were passed over (size 0) do not count.
+    """
+    count = 0
+    for visit in visits:
+        if visit.query == query and visit.size:
+            count = 0 if visit.solved else count + 1
+    return count
 
 
 # Hints in a world of words: the marks are single words of the policy's vocabulary (`guided_arithmetic.vocabulary`).

@@ -1,13 +1,13 @@
 """The arithmetic world for guidance by expert traces: an answer that cannot be guessed, a route that can be missed.
 
-    kiwi = plum -6          (facts, one a line, shuffled; some feed nothing)
-    fig = plum +3
+    kiwi = plum -7          (facts, one a line, shuffled; some feed nothing)
+    fig = plum +23
     plum =41
     ? kiwi :
 
     kiwi plum :             (an expert trace, one step a line: the route, then each fact restated and computed)
     plum =41
-    kiwi = plum -6 =35
+    kiwi = plum -7 =34
 
 It differs from `repro.environments.arithmetic` where the study of masks needs it to:
 
@@ -35,7 +35,6 @@ from repro.environments.query import Query
 from repro.errors import ReproError
 
 HINT_WORDS = ("<hint>", "</hint>", "[NUMBER]", "=[NUMBER]")
-CONSTANTS = range(1, 10)  # no zero: a step that changes nothing would print the next value one step early
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class GuidedArithmeticConfig:
 
     modulus: int = 100
     operators: str = "+-"
+    constants: tuple[int, ...] = (7, 23, 38)  # few, so that 100 values by 6 operations are soon learned by heart
     names: int = 12  # how many of NAMES are in use
     min_length: int = 4
     max_length: int = 7
@@ -66,6 +66,11 @@ class GuidedArithmeticConfig:
                 f"guided arithmetic world: modulus {self.modulus} must be 2 or more and operators "
                 f"{self.operators!r} some of {''.join(OPERATIONS)}"
             )
+        if not self.constants or not all(1 <= constant < self.modulus for constant in self.constants):
+            raise ReproError(
+                f"guided arithmetic world: constants {self.constants} must be one or more between 1 and "
+                f"{self.modulus - 1} (with 0, a step would print the next value before it is computed)"
+            )
         if not longest + 1 + self.max_distractors <= self.names <= len(NAMES):
             raise ReproError(
                 f"guided arithmetic world: {longest} operations with {self.max_distractors} distractors need "
@@ -75,7 +80,7 @@ class GuidedArithmeticConfig:
 
 def vocabulary(config: GuidedArithmeticConfig) -> list[str]:
     """Every word of this world's problems, traces and hints."""
-    operations = [f"{operator}{constant}" for operator in config.operators for constant in CONSTANTS]
+    operations = [f"{operator}{constant}" for operator in config.operators for constant in config.constants]
     blanks = [f"{operator}[NUMBER]" for operator in config.operators]
     values = [f"={value}" for value in range(config.modulus)]
     return [*NAMES[: config.names], "=", *operations, *values, "?", ":", *HINT_WORDS, *blanks]
@@ -102,7 +107,7 @@ def generate(config: GuidedArithmeticConfig, rng: random.Random, id: str, length
 
 
 def _operation(config: GuidedArithmeticConfig, rng: random.Random) -> tuple[str, int]:
-    return rng.choice(config.operators), rng.choice(CONSTANTS)
+    return rng.choice(config.operators), rng.choice(config.constants)
 
 
 def _step(config: GuidedArithmeticConfig, rng: random.Random, name: str, source: Step) -> Step:

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from repro.algorithms.allocation import Visit
 from repro.algorithms.guidance import Unguided
 from repro.algorithms.masks import CodeBlocks, CriticalPath, Nothing, Numerals, RandomMask
-from repro.algorithms.smepo import HINTS, EscalatingTrace, ExpertTrace, Guided, audit, cut, survey, words
+from repro.algorithms.smepo import HINTS, EscalatingTrace, ExpertTrace, Guided, audit, cut, failures, survey, words
 from repro.config import config_hash, from_dict, to_dict
 from repro.environments import guided_arithmetic
 from repro.environments.arithmetic import Step
@@ -207,3 +208,11 @@ def test_help_escalates_after_failed_groups():
     for stages in ((), (0.0,), (0.5, 1.5)):
         with pytest.raises(ValueError, match="stages"):
             EscalatingTrace(stages=stages)
+
+
+def test_failures_are_counted_in_a_row():
+    #          update, query, size, solved
+    visits = [Visit(0, 7, 8, 0), Visit(0, 8, 8, 0), Visit(1, 7, 8, 2), Visit(2, 7, 8, 0), Visit(3, 7, 0, 0)]
+    assert failures(visits, 7) == 1 and failures(visits, 8) == 1 and failures(visits, 9) == 0
+    assert failures([*visits, Visit(4, 7, 4, 0)], 7) == 2
+    assert failures([*visits, Visit(4, 7, 4, 1)], 7) == 0

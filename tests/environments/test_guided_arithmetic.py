@@ -97,7 +97,7 @@ def test_lengths_follow_the_config():
 
 def test_the_vocabulary_covers_problems_traces_and_slips():
     known = set(vocabulary(CONFIG))
-    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 18 + 100 + 2 + 4 + 2
+    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 100 + 2 + 4 + 2
     rng = random.Random("slips")
     for query in TRAIN:
         wrong = slipped(CONFIG, query, rng, 0.5, 0.5, 0.5)
@@ -136,7 +136,7 @@ def test_slips_are_of_their_kind_and_as_frequent_as_asked():
         assert len({step.name for step in lost}) == len(lost)
         assert all(step.source == before.name for before, step in itertools.pairwise(lost))
     assert abs(wrong_values / values - 0.2 * 99 / 100) < 0.04
-    assert abs(wrong_facts / facts - 0.2 * 17 / 18) < 0.04
+    assert abs(wrong_facts / facts - 0.2 * 5 / 6) < 0.04
     assert 0.1 < wrong_turns / turns < 0.25  # a wrong turn may hit the right name by chance
 
 
@@ -219,6 +219,9 @@ def test_the_first_error(response, error):
         {"modulus": 1},
         {"operators": ""},
         {"operators": "+/"},
+        {"constants": ()},
+        {"constants": (0, 7)},
+        {"constants": (100,)},
         {"names": 9},
         {"names": 99},
     ],
@@ -230,8 +233,8 @@ def test_worlds_that_describe_no_problem_are_refused(wrong):
 
 def test_a_world_too_small_for_its_lists_is_refused():
     tiny = GuidedArithmeticConfig(
-        modulus=2, operators="+", names=2, min_length=1, max_length=1, max_distractors=0, warm_lengths=(1, 1),
-        levels=(("only", 1, 1),), train_queries=5000,
+        modulus=2, operators="+", constants=(1,), names=2, min_length=1, max_length=1, max_distractors=0,
+        warm_lengths=(1, 1), levels=(("only", 1, 1),), train_queries=5000,
     )  # fmt: skip
     with pytest.raises(ReproError, match="wants 128 distinct problems"):
         guided_arithmetic.heldout(tiny)
