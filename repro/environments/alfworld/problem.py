@@ -368,10 +368,10 @@ def write_pddl(problem: Problem) -> str:
     return (
         f"(define (problem {problem.name})\n"
         f"    (:domain {problem.domain})\n"
-        f"    (:metric minimize (total-cost))\n"
         f"    (:objects\n        {between.join(names)}\n    )\n"
         f"    (:init\n        {between.join(facts)}\n    )\n"
         f"    (:goal\n        {goal_pddl(problem.goal)}\n    )\n"
+        f"    (:metric minimize (total-cost))\n"
         f")\n"
     )
 
