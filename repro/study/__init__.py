@@ -5,8 +5,9 @@ from __future__ import annotations
 from repro.errors import ReproError
 from repro.study.asympo_async import ASYMPO_ASYNC
 from repro.study.definition import Study
+from repro.study.sgpo_math import SGPO_MATH
 
-STUDIES: dict[str, Study] = {study.name: study for study in (ASYMPO_ASYNC,)}
+STUDIES: dict[str, Study] = {study.name: study for study in (ASYMPO_ASYNC, SGPO_MATH)}
 
 
 def study_named(name: str) -> Study:

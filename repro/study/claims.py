@@ -14,10 +14,11 @@ from typing import Any
 from repro.study import STUDIES, runs, tables
 from repro.study.asympo_claims import ASYMPO_CLAIMS
 from repro.study.evidence import INCONCLUSIVE, NOT_TESTABLE, Claim, Evidence, Judgement
+from repro.study.sgpo_claims import SGPO_CLAIMS
 from repro.study.statistics import Interval
 
 TIER = "small"  # smoke results prove that it runs, never a claim
-CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS,)
+CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS)
 
 
 def ledger(root: Path | None = None) -> list[dict[str, Any]]:
