@@ -240,9 +240,9 @@ def _reward_drops(evidence: Evidence, arm: str, window: int = 5) -> Judgement:
 
 
 REWARD_DROPS = Rule(
-    "Mean training reward of a phase's first 5 updates minus that of the last 5 of the phase before, where groups grow; "
-    "mean over a run's changes. Reproduced if the interval over seeds lies below 0, not reproduced if above. Else "
-    "inconclusive.",
+    "Mean training reward of a phase's first 5 updates minus that of the last 5 of the phase before, where groups "
+    "grow; mean over a run's changes. Reproduced if the interval over seeds lies below 0, not reproduced if above. "
+    "Else inconclusive.",
     "change of training reward where a phase of larger groups begins",
     "points",
     _reward_drops,
