@@ -1,8 +1,8 @@
 """Every figure of a study from its committed tables: no torch, no GPU, no runs.
 
 from repro.figures import FIGURES, regenerate
-FIGURES["convergence"](tables, study)      # a matplotlib Figure, which a notebook shows
-regenerate(Path("figures"))                # all of them, as PNG and SVG
+FIGURES["asympo_async"]["convergence"](tables, study)   # a matplotlib Figure, which a notebook shows
+regenerate(Path("figures"))                             # all of them, as PNG and SVG
 """
 
 from __future__ import annotations
@@ -22,19 +22,24 @@ from repro.figures.queue import queue
 from repro.figures.sweeps import lag_sweep, learning_rate
 from repro.study import STUDIES, study_named, tables
 
-__all__ = ["FIGURES", "curve_figure", "regenerate", "results"]
+__all__ = ["FIGURES", "curve_figure", "has_results", "regenerate", "results"]
 
-FIGURES: dict[str, Callable[..., Figure]] = {  # file name -> function of (tables, study)
-    "convergence": convergence,
-    "ablation": ablation,
-    "survival": survival,
-    "lag_sweep": lag_sweep,
-    "mechanism": mechanism,
-    "mechanism_by_lag": mechanism_by_lag,
-    "boundary": boundary,
-    "difficulty": difficulty,
-    "queue": queue,
-    "learning_rate": learning_rate,
+TIERS = ("smoke", "small")  # that have tables, weaker evidence first
+
+FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -> function of (tables, study)
+    "asympo_async": {
+        "convergence": convergence,
+        "ablation": ablation,
+        "survival": survival,
+        "lag_sweep": lag_sweep,
+        "mechanism": mechanism,
+        "mechanism_by_lag": mechanism_by_lag,
+        "boundary": boundary,
+        "difficulty": difficulty,
+        "queue": queue,
+        "learning_rate": learning_rate,
+    },
+    "sgpo_math": {},
 }
 
 
@@ -45,24 +50,30 @@ def results(study: str, tier: str | None = None, root: Path | None = None) -> ta
     """
     definition = study_named(study)
     if tier is None:
-        present = [t for t in ("small", "smoke") if (tables.results_folder(study, t, root) / "runs.parquet").exists()]
+        present = [t for t in reversed(TIERS) if (tables.results_folder(study, t, root) / "runs.parquet").exists()]
         tier = next(iter(present), "smoke")
     definition.check_tier(tier)
     return tables.load(study, tier, root)
 
 
 def regenerate(out: Path, study: str | None = None, tier: str | None = None) -> list[Path]:
-    """Draw every figure of a study (or of all) into `out/<study>/<name>.{png,svg}`; returns the files.
+    """Draw every figure of a study (or of all that have results) into `out/<study>/<name>.{png,svg}`; the files.
 
     Without `tier`: the small tier's results, or the smoke tier's where there are no others, which is stamped on the
-    figures. The same tables give the same bytes. ReproError for an unknown study or tier, missing or damaged tables,
-    or an unwritable folder.
+    figures. The same tables give the same bytes. ReproError for an unknown study or tier, for missing tables of the
+    study asked for (or of all), for damaged tables, or for an unwritable folder.
     """
+    chosen = [study] if study is not None else [name for name in STUDIES if has_results(name)] or list(STUDIES)
     written: list[Path] = []
-    for name in [study] if study is not None else list(STUDIES):
+    for name in chosen:
         definition, data = study_named(name), results(name, tier)
         if data.runs.empty:
             raise ReproError(f"the tables of {name} hold no run: run make reproduce ONLY={name}")
-        for stem, draw in FIGURES.items():
+        for stem, draw in FIGURES[name].items():
             written += style.save(draw(data, definition), Path(out) / name, stem)
     return written
+
+
+def has_results(study: str, root: Path | None = None) -> bool:
+    """Whether a study has tables of any tier."""
+    return any((tables.results_folder(study, tier, root) / "runs.parquet").exists() for tier in TIERS)

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import COLLAPSED, DIVERGED, SEEDS, synthetic  # noqa: E402
 
 from repro.errors import ReproError  # noqa: E402
-from repro.figures import FIGURES, curve_figure, regenerate, results, style  # noqa: E402
+from repro.figures import FIGURES as ALL_FIGURES  # noqa: E402
+from repro.figures import curve_figure, regenerate, results, style  # noqa: E402
 from repro.figures.comparisons import ablation, difficulty, ends, levels_of  # noqa: E402
 from repro.figures.curves import X_AXES, convergence, seed_curves  # noqa: E402
 from repro.figures.mechanism import BY_LAG, KL, boundary, bucket_means  # noqa: E402
@@ -23,6 +24,7 @@ from repro.figures.queue import lag_shares  # noqa: E402
 from repro.study import tables  # noqa: E402
 from repro.study.asympo_async import ASYMPO_ASYNC, CORE  # noqa: E402
 
+FIGURES = ALL_FIGURES["asympo_async"]
 AGAIN = ("ablation", "survival")  # drawn a second time, in another process
 CORE_ARMS = [f"{name}@{condition}" for condition in ("ref", "lag0") for name in CORE]
 
@@ -173,12 +175,12 @@ def test_regenerate_writes_the_same_bytes_twice(tmp_path, monkeypatch):
     for stem in set(FIGURES) - set(AGAIN):  # those are drawn in the other tests; here it is the files that matter
         monkeypatch.delitem(FIGURES, stem)
     few = synthetic(["naive@ref", "grpo@ref"], tier="smoke", seeds=2)
-    typed = tables._typed(few.runs, few.curves, few.evals)
+    typed = tables._typed(few.runs, few.curves, few.evals, few.profiles)
     tables._write(typed, list(ASYMPO_ASYNC.arms), tables.results_folder("asympo_async", "smoke"))
     # Another hash seed and the reader's own style of plots must not show.
     code = (
         "import matplotlib, pathlib, sys; matplotlib.rcParams['font.size'] = 30; from repro.figures import *; "
-        f"[FIGURES.pop(stem) for stem in list(FIGURES) if stem not in {AGAIN}]; "
+        f"figures = FIGURES['asympo_async']; [figures.pop(stem) for stem in list(figures) if stem not in {AGAIN}]; "
         f"regenerate(pathlib.Path({str(tmp_path / 'b')!r})); "
         "print([m for m in ('torch', 'transformers', 'papermill', 'jupyter') if m in sys.modules])"
     )
@@ -197,7 +199,7 @@ def test_regenerate_writes_the_same_bytes_twice(tmp_path, monkeypatch):
 def test_results_prefer_the_small_tier(tmp_path):
     for tier in ("smoke", "small"):
         few = synthetic(["grpo@ref"], tier=tier)
-        typed = tables._typed(few.runs, few.curves, few.evals)
+        typed = tables._typed(few.runs, few.curves, few.evals, few.profiles)
         tables._write(typed, [], tables.results_folder("asympo_async", tier, tmp_path))
         assert set(results("asympo_async", root=tmp_path).runs["tier"]) == {tier}
     assert set(results("asympo_async", "smoke", tmp_path).runs["tier"]) == {"smoke"}
