@@ -8,10 +8,9 @@
 | ReinforceAda | rollouts per query, from those just drawn | arXiv 2510.04996; RLHFlow/Reinforce-Ada |
 
 All walk through the list in the order of `Uniform` and are over after `epochs` passes, whether a query was trained on,
-discarded or passed over: passes are what arms have in common. An epoch's last batch is filled from the next epoch. A
-query that comes up twice in one update has its two groups joined into one.
-
-Rewards are binary; above SOLVED counts as a success.
+discarded or passed over: passes are what arms have in common. An epoch's last batch is filled from the next epoch. If a
+query then comes up twice in an update, its groups are joined (Knapsack, ReinforceAda), or the update ends before it
+(DynamicSampling, GRESO, whose place in the passes is thus the number of visits). Rewards are binary.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ from itertools import groupby, islice
 
 from repro.algorithms.allocation import Allocation, Drawn, History, Visit, order
 
-SOLVED = 0.5
-
 
 def informative(rewards: Sequence[float]) -> bool:
     """Whether a group has rewards that differ: all others have an advantage of zero, groups of one included."""
@@ -38,6 +35,16 @@ def rest_of_passes(history: History, epochs: int, place: int) -> Iterator[int]:
     """Queries from a place on, counted through all `epochs` passes over the shuffled list."""
     for epoch in range(place // history.queries, epochs):
         yield from order(history.queries, history.seed, epoch)[max(0, place - epoch * history.queries) :]
+
+
+def until_repeated(queries: Iterator[int], drawn: list[Drawn]) -> Iterator[int]:
+    """The queries up to the first that an update has drawn already, or that comes twice."""
+    looked = {group.query for group in drawn}
+    for query in queries:
+        if query in looked:
+            return
+        looked.add(query)
+        yield query
 
 
 def first_informative(drawn: list[Drawn], limit: int) -> list[list[int]]:
@@ -76,13 +83,12 @@ class DynamicSampling(Allocation):
         at_least(self, prompts=1, group_size=2, epochs=1, max_rounds=1)
 
     def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
-        groups = sum(len(group.rewards) for group in drawn) // self.group_size  # a joined group counts twice
-        rounds = math.ceil(groups / self.prompts)
+        rounds = math.ceil(len(drawn) / self.prompts)
         enough = sum(informative(group.rewards) for group in drawn) >= self.prompts
         if rounds and (enough or not self.refill or rounds >= self.max_rounds):
             return []
-        place = sum(visit.size for visit in history.visits) // self.group_size + groups
-        return [(query, self.group_size) for query in islice(rest_of_passes(history, self.epochs, place), self.prompts)]
+        queries = rest_of_passes(history, self.epochs, len(history.visits) + len(drawn))
+        return [(query, self.group_size) for query in islice(until_repeated(queries, drawn), self.prompts)]
 
     def keep(self, update: int, history: History, drawn: list[Drawn]) -> list[list[int]]:
         return first_informative(drawn, self.prompts)
@@ -127,19 +133,17 @@ class GRESO(Allocation):
             )
 
     def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
-        looks = self.looks(history)
-        # What was drawn so far, group by group in the order of drawing: a joined group is taken apart again.
-        rewards = {group.query: iter(group.rewards) for group in drawn}
-        sampled = (query for query, size in looks if size)
-        count = sum(len(group.rewards) for group in drawn) // self.group_size
-        groups = [tuple(islice(rewards[query], self.group_size)) for query in islice(sampled, count)]
-
-        wanted, chosen = self.next_round(groups), []
-        while wanted and (look := next(looks, None)):
-            chosen.append(look)
-            wanted -= look[1] > 0
-        # A pass that ends on queries passed over ends here; they are looked at again, and nothing is drawn.
-        return chosen if any(size for _, size in chosen) else []
+        groups = [group.rewards for group in drawn if group.rewards]  # the others were passed over
+        wanted, sampled, chosen, looked = self.next_round(groups), bool(groups), [], {group.query for group in drawn}
+        for query, size in self.looks(history, len(drawn)):
+            # However short the list, an update samples something.
+            if not wanted or (sampled and query in looked):
+                break
+            chosen.append((query, size))
+            looked.add(query)
+            wanted -= size > 0
+            sampled |= size > 0
+        return chosen if sampled else []
 
     def keep(self, update: int, history: History, drawn: list[Drawn]) -> list[list[int]]:
         return first_informative(drawn, self.prompts)
@@ -159,12 +163,12 @@ class GRESO(Allocation):
             size = max(min(estimate, full), self.prompts // 4, 1)
         return size
 
-    def looks(self, history: History) -> Iterator[tuple[int, int]]:
-        """(query, group size) from here to the end of the last pass; size 0: passed over.
+    def looks(self, history: History, drawn: int = 0) -> Iterator[tuple[int, int]]:
+        """(query, group size) after `drawn` looks of this update, to the end of the last pass; size 0: passed over.
 
         Whether it is passed over depends on the run's seed, on the place in the passes and on the history.
         """
-        start = sum(map(self._length, history.visits))
+        start = len(history.visits) + drawn
         chances, runs = self.chances(history), self.runs(history)
         for place, query in enumerate(rest_of_passes(history, self.epochs, start), start):
             kind, length = runs.get(query, ("mixed", 0))
@@ -178,7 +182,7 @@ class GRESO(Allocation):
         targets = {"easy": self.target_easy, "hard": self.target_hard}
         for _, visits in groupby(history.visits, key=lambda visit: visit.update):
             seen = list(visits)
-            place += sum(map(self._length, seen))
+            place += len(seen)
             kinds = Counter(kind_of(visit) for visit in seen if visit.size)
             if place > history.queries and kinds:
                 for kind, target in targets.items():
@@ -194,10 +198,6 @@ class GRESO(Allocation):
                 kind, (last, length) = kind_of(visit), runs.get(visit.query, ("", 0))
                 runs[visit.query] = (kind, length + 1 if kind == last else 1)
         return runs
-
-    def _length(self, visit: Visit) -> int:
-        """Places in the passes that a visit stands for: two if two groups of an update were joined."""
-        return max(1, visit.size // self.group_size)
 
 
 def kind_of(visit: Visit) -> str:
@@ -264,6 +264,9 @@ class Knapsack(Allocation):
         at_least(self, prompts=1, epochs=1, low=1, group_size=self.low, high=self.group_size, memory=1, least=1)
         if not 0 < self.confidence < 1:
             raise ValueError(f"Knapsack: confidence is {self.confidence}; give a probability between 0 and 1")
+
+    def updates(self, history: History) -> int:
+        return math.ceil(self.epochs * history.queries / self.prompts)
 
     def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
         if drawn:
@@ -334,6 +337,9 @@ class ReinforceAda(Allocation):
         if self.target not in ("balanced", "positive"):
             raise ValueError(f"ReinforceAda: target is {self.target!r}; choose 'balanced' or 'positive'")
 
+    def updates(self, history: History) -> int:
+        return math.ceil(self.epochs * history.queries / self.prompts)
+
     def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
         if not drawn:
             batch = islice(rest_of_passes(history, self.epochs, update * self.prompts), self.prompts)
@@ -343,7 +349,7 @@ class ReinforceAda(Allocation):
 
     def finished(self, rewards: Sequence[float]) -> bool:
         """Whether a query needs no further round."""
-        right = sum(reward > SOLVED for reward in rewards)
+        right = sum(reward > 0 for reward in rewards)
         if self.target == "positive":
             return right >= 1
         return right >= self.kept // 2 and len(rewards) - right >= self.kept - self.kept // 2
@@ -353,7 +359,7 @@ class ReinforceAda(Allocation):
 
     def part(self, rewards: Sequence[float]) -> list[int]:
         """The rollouts of a group that are trained on, in order of drawing."""
-        right = [i for i, reward in enumerate(rewards) if reward > SOLVED]
-        wrong = [i for i, reward in enumerate(rewards) if not reward > SOLVED]
+        right = [i for i, reward in enumerate(rewards) if reward > 0]
+        wrong = [i for i, reward in enumerate(rewards) if not reward > 0]
         some = max(self.kept // 2, self.kept - len(wrong))  # right ones: half, or more if wrong ones lack
         return sorted(right[:some] + wrong[: self.kept - min(some, len(right))])
