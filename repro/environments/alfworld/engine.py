@@ -1,0 +1,417 @@
+"""ALFWorld's text world in plain Python: every text and command as the `alfworld` and `textworld` packages give them.
+
+What the reference engine does is kept also where its authors meant something else (ALFWorld 0.4.2, TextWorld 1.7.0):
+
+- Only the thing in hand can be examined. A stray comma in the domain (`alfred.pddl`, examineObject) makes a type that
+  nothing has, so the branch for visible things never applies.
+- `go to` is missing for every receptacle at the present location: going nowhere has no effect, and actions without
+  effects are dropped. Receptacles that share a location are opened and used without moving.
+- `look` names the receptacles here and what lies "next to" them: things that stand at this location and were once
+  taken out of one of these receptacles, said once for each. Contents are told by examining, opening and arriving.
+- A thing can be cleaned, heated or cooled at a closed appliance and again and again, a lamp used inside a closed
+  cabinet; a used lamp stays on for ever. Slicing needs a knife in hand and the thing's location, not a way to it.
+- A command must match an admissible one exactly, once spaces at both ends are gone; anything else is
+  "Nothing happens.". A won game can be played on, and be won no more.
+
+A state is a handful of integers: sets of things are bit masks over the things in the order of their identifiers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from repro.environments.alfworld import text
+from repro.environments.alfworld.names import names
+from repro.environments.alfworld.problem import APPLIANCES, KNIVES, Game, Problem
+from repro.environments.alfworld.winning import check_reachable, winning
+from repro.errors import ReproError
+
+Handler = Callable[["Environment", Any], str]
+_SIGNS = ';|"<>[]{}#'
+_VIEWS = 4096  # situations that an engine remembers before it starts afresh; one takes about a kilobyte
+
+
+class View:
+    """What can be done in one situation: place, thing in hand, and what is visible here."""
+
+    __slots__ = ("actions", "commands")
+
+    def __init__(self, actions: dict[str, tuple[Handler, Any]]):
+        self.actions = actions  # all but going elsewhere
+        self.commands: list[str] | None = None  # sorted, with going elsewhere; made when asked for
+
+
+class Engine:
+    """One game, compiled: what never changes in it, and a memory of situations that all its environments share."""
+
+    def __init__(self, game: Game):
+        """Raises ReproError for a goal that no commands can reach; the reference cannot load such a game either."""
+        problem = game.problem
+        check_reachable(problem)
+        if set(game.task) & set(_SIGNS):
+            raise ReproError(
+                f"{problem.name}: the task {game.task!r} has a sign of the game's grammar, one of {_SIGNS}, which cuts "
+                "or changes the sentence that a player reads; put it in plain words"
+            )
+        self.game, shown = game, names(problem)
+        receptacles = sorted(problem.receptacles, key=lambda r: r.id.lower())
+        objects = sorted(problem.objects, key=lambda o: o.id.lower())
+        locations = sorted({r.location for r in receptacles if r.location})
+        self.places = len(locations)  # the places one can go to; what is elsewhere stays there
+        locations += sorted({problem.start, *(place for o in objects for place in o.locations)} - set(locations))
+        self.receptacles = range(len(receptacles))
+        self.receptacle_name = [shown[r.id] for r in receptacles]
+        self.object_name = [shown[o.id] for o in objects]
+        object_at = {o.id: index for index, o in enumerate(objects)}
+
+        def having(ability: str) -> int:
+            return sum(1 << i for i, o in enumerate(objects) if ability in o.abilities)
+
+        def being(condition: str) -> int:
+            return sum(1 << i for i, o in enumerate(objects) if condition in o.conditions)
+
+        self.pickupable, self.toggleable, self.sliceable = map(having, ("pickupable", "toggleable", "sliceable"))
+        self.treatable = tuple((_TREATMENTS[c], APPLIANCES[c].lower(), having(a)) for c, a in _ABILITIES.items())
+        self.knives = {i for i, o in enumerate(objects) if (o.type or "").lower() in {k.lower() for k in KNIVES}}
+        self.containers = {
+            i: [shown[inner.id] for inner in objects if inner.container == o.id]
+            for i, o in enumerate(objects) if o.is_receptacle
+        }  # fmt: skip
+        self.openable = [r.openable for r in receptacles]
+        self.kind = [(r.type or "").lower() for r in receptacles]
+        self.location = [locations.index(r.location) if r.location else -1 for r in receptacles]
+        self.here = [[r for r in self.receptacles if self.location[r] == place] for place in range(len(locations))]
+        self.doors_here = [sum(1 << r for r in here) for here in self.here]
+        self.fits = [
+            {i for i, o in enumerate(objects) if (receptacle.type, o.type) in problem.can_contain}
+            for receptacle in receptacles
+        ]
+        contents = [sum(1 << i for i, o in enumerate(objects) if r.id in o.receptacles) for r in receptacles]
+        standing = [sum(1 << i for i, o in enumerate(objects) if place in o.locations) for place in locations]
+        # Where a thing stands follows from where it lies, unless receptacles share a location or the file says
+        # otherwise. Elsewhere only what can be sliced needs its location, and nothing can lie next to a receptacle.
+        self.loose = [len(here) != 1 or standing[p] != contents[here[0]] for p, here in enumerate(self.here)]
+        self.tracked = [-1 if loose else self.sliceable for loose in self.loose]
+        standing = [mask & tracked for mask, tracked in zip(standing, self.tracked, strict=True)]
+        self.won, self.light = winning(problem, objects, receptacles)
+        opened = sum(1 << i for i, r in enumerate(receptacles) if r.opened)
+        self.household = _digest(_household(problem, locations[: self.places]))
+        self.goal = " ".join(filter(None, vars(problem.goal).values()))
+        place, hand = locations.index(problem.start), object_at.get(problem.holding, -1)
+        conditions = map(being, ("isClean", "isHot", "isCool", "isSliced", "isToggled"))
+        start = (place, hand, opened, *conditions, tuple(contents), tuple(standing), (0,) * len(receptacles))
+        self.identity = _digest(f"{self.household} {problem.start} {start} {self.goal} {game.task}")
+        self.start = (self.identity, *start)
+        self.go = {f"go to {self.receptacle_name[r]}": (_go, r) for r in self.receptacles if self.location[r] >= 0}
+        self.views: dict[tuple, View] = {}
+        self.texts: dict[tuple[int, int, int], str] = {}
+
+    def names(self, mask: int) -> list[str]:
+        return [self.object_name[i] for i in bits(mask)]
+
+    def in_receptacle(self, receptacle: int, opened: int, contents: int) -> str:
+        """The sentence for a receptacle and its contents; `opened` is 0 or its bit."""
+        key = (receptacle, opened, contents)
+        found = self.texts.get(key)
+        if found is None:
+            if len(self.texts) >= _VIEWS:
+                self.texts.clear()
+            name, openable = self.receptacle_name[receptacle], self.openable[receptacle]
+            found = self.texts[key] = text.receptacle(name, openable, opened > 0, self.names(contents))
+        return found
+
+    def view(self, place: int, hand: int, opened: int, contents: tuple[int, ...], sliceable: int) -> View:
+        """The actions of a situation; `contents` are those of all receptacles, `sliceable` what the hand can slice."""
+        actions: dict[str, tuple[Handler, Any]] = {
+            "look": (_look, None), "inventory": (_inventory, None), "help": (_help, None)
+        }  # fmt: skip
+        held = self.object_name[hand] if hand >= 0 else ""
+        for r in self.here[place]:
+            name, visible = self.receptacle_name[r], not self.openable[r] or opened >> r & 1
+            actions[f"examine {name}"] = (_examine_receptacle, r)
+            if self.openable[r]:
+                actions[f"close {name}" if visible else f"open {name}"] = (_close if visible else _open, r)
+            if visible and hand < 0:
+                for i in bits(contents[r] & self.pickupable):
+                    actions[f"take {self.object_name[i]} from {name}"] = (_take, (i, r))
+            if visible and hand in self.fits[r]:
+                actions[f"move {held} to {name}"] = (_move, (hand, r))
+            for i in bits(contents[r] & self.toggleable):
+                actions[f"use {self.object_name[i]}"] = (_use, i)
+            for handler, kind, able in self.treatable:
+                if hand >= 0 and self.kind[r] == kind and able >> hand & 1:
+                    actions[f"{_VERBS[handler]} {held} with {name}"] = (handler, (hand, r))
+        if hand >= 0:
+            actions[f"examine {held}"] = (_examine_object, hand)
+            for i in bits(sliceable):
+                actions[f"slice {self.object_name[i]} with {held}"] = (_slice, (i, hand))
+        return View(actions)
+
+    def commands(self, place: int, view: View) -> list[str]:
+        """All admissible commands, sorted."""
+        elsewhere = (command for command, (_, r) in self.go.items() if self.location[r] != place)
+        return sorted({*view.actions, *elsewhere})
+
+
+class Environment:
+    """One player's game: single-use or reset at will, deterministic, restored to any of its states at once.
+
+    Building one from an engine costs next to nothing; environments of an engine share what it remembers.
+    """
+
+    def __init__(self, game: Engine | Game):
+        self.engine = game if isinstance(game, Engine) else Engine(game)
+        self.restore(self.engine.start)
+
+    @property
+    def task(self) -> str:
+        """The task's sentence, without its full stop."""
+        return self.engine.game.task
+
+    @property
+    def inventory(self) -> str | None:
+        """The name of the thing in hand."""
+        return self.engine.object_name[self.hand] if self.hand >= 0 else None
+
+    @property
+    def score(self) -> int:
+        return int(self.won)
+
+    def reset(self) -> str:
+        """Back to the start; the opening text with the view and the task."""
+        engine = self.engine
+        self.restore(engine.start)
+        if engine.here[self.place]:
+            view = _look(self, None)
+        else:
+            view = text.middle([engine.receptacle_name[r] for r in engine.receptacles if engine.location[r] >= 0])
+        return text.intro(view, engine.game.task)
+
+    def step(self, action: str) -> tuple[str, float, bool]:
+        """The observation, 1.0 if the game is now won (else 0.0), and whether it is won.
+
+        Raises ReproError for a command that is not text; a text that means nothing is "Nothing happens.".
+        """
+        if not isinstance(action, str):
+            raise ReproError(f"a command is text, not {type(action).__name__}: {action!r}")
+        command = action.strip()
+        found = self.view.actions.get(command) or self.engine.go.get(command)
+        if found is None:
+            return text.NOTHING_HAPPENS, float(self.won), self.won
+        observation = found[0](self, found[1])
+        return observation, float(self.won), self.won
+
+    def admissible(self) -> list[str]:
+        """The commands that do something now, sorted, a fresh list. Identical to the reference's."""
+        view = self.view
+        if view.commands is None:
+            view.commands = self.engine.commands(self.place, view)
+        return view.commands.copy()
+
+    def snapshot(self) -> tuple:
+        """The state as a small immutable value; `restore` takes it in any environment of the same game."""
+        return (self.engine.identity, self.place, self.hand, self.opened, self.clean, self.hot, self.cool, self.sliced,
+                self.toggled, self.contents, self.standing, self.removed)  # fmt: skip
+
+    def restore(self, snapshot: tuple) -> None:
+        """Raises ReproError for a snapshot of another game."""
+        if not isinstance(snapshot, tuple) or snapshot[:1] != (self.engine.identity,):
+            raise ReproError(
+                f"this snapshot is not one of the game {self.engine.game.id or self.engine.game.problem.name!r}: "
+                "restore it in an environment of the game that it was taken in"
+            )
+        (_, self.place, self.hand, self.opened, self.clean, self.hot, self.cool, self.sliced,
+         self.toggled, self.contents, self.standing, self.removed) = snapshot  # fmt: skip
+        self.enter()
+        self.won = self.engine.won(self)
+
+    def state_key(self, with_goal: bool = False) -> str:
+        """Equal for equal states: what is where, in hand, open, clean, hot, cool, sliced, lit, and next to what.
+
+        The key starts with a digest of the household (its things, places and their kinds, not where things lie at the
+        start), so that games in one household share keys, and games in different ones do not. `with_goal` adds the
+        task type and the kinds that the goal names.
+        """
+        places = self.engine.places
+        place = self.place if self.place < places else self.engine.game.problem.start
+        masks = (self.opened, self.clean, self.hot, self.cool, self.sliced, self.toggled)
+        lying = f"{_hex(masks)}:{_hex(self.contents)}:{_hex(self.standing[:places])}:{_hex(self.removed)}"
+        key = f"{self.engine.household}:{place}:{self.hand}:{lying}"
+        return f"{key}:{self.engine.goal}" if with_goal else key
+
+    def enter(self) -> None:
+        """Take up the view of the present situation."""
+        engine, place, hand = self.engine, self.place, self.hand
+        here, contents = engine.here[place], self.contents
+        seen = contents[here[0]] if len(here) == 1 else tuple([contents[r] for r in here])
+        sliceable = self.standing[place] & engine.sliceable if hand in engine.knives else 0
+        key = (place, hand, self.opened & engine.doors_here[place], seen, sliceable)
+        view = engine.views.get(key)
+        if view is None:
+            if len(engine.views) >= _VIEWS:
+                engine.views.clear()
+            view = engine.views[key] = engine.view(place, hand, self.opened, contents, sliceable)
+        self.view = view
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The positions of the ones, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+# What commands do
+
+
+def _contents(env: Environment, receptacle: int) -> str:
+    return env.engine.in_receptacle(receptacle, env.opened & 1 << receptacle, env.contents[receptacle])
+
+
+def _look(env: Environment, _: None) -> str:
+    engine, here = env.engine, env.engine.here[env.place]
+    if not here:
+        return text.middle([])
+    standing = env.standing[env.place] if engine.loose[env.place] else 0
+    floor = [engine.object_name[i] for i in bits(standing) for r in here if env.removed[r] >> i & 1]
+    return text.facing([engine.receptacle_name[r] for r in here], floor)
+
+
+def _inventory(env: Environment, _: None) -> str:
+    return text.inventory(env.inventory)
+
+
+def _help(env: Environment, _: None) -> str:
+    return text.HELP
+
+
+def _go(env: Environment, receptacle: int) -> str:
+    engine = env.engine
+    place = engine.location[receptacle]
+    if place == env.place:
+        return text.NOTHING_HAPPENS
+    env.place = place
+    env.enter()
+    if engine.light:
+        env.won = engine.won(env)
+    return f"You arrive at {engine.receptacle_name[receptacle]}. {_contents(env, receptacle)}"
+
+
+def _open(env: Environment, receptacle: int) -> str:
+    env.opened |= 1 << receptacle
+    env.enter()
+    return f"You open the {env.engine.receptacle_name[receptacle]}. {_contents(env, receptacle)}"
+
+
+def _close(env: Environment, receptacle: int) -> str:
+    env.opened &= ~(1 << receptacle)
+    env.enter()
+    return f"You close the {env.engine.receptacle_name[receptacle]}."
+
+
+def _take(env: Environment, what: tuple[int, int]) -> str:
+    (thing, receptacle), engine = what, env.engine
+    bit, place = 1 << thing, env.place
+    env.hand = thing
+    env.contents = _with(env.contents, receptacle, env.contents[receptacle] & ~bit)
+    if env.standing[place] & bit:
+        env.standing = _with(env.standing, place, env.standing[place] & ~bit)
+    if engine.loose[place]:
+        env.removed = _with(env.removed, receptacle, env.removed[receptacle] | bit)
+    env.enter()
+    env.won = engine.won(env)
+    return f"You pick up the {engine.object_name[thing]} from the {engine.receptacle_name[receptacle]}."
+
+
+def _move(env: Environment, what: tuple[int, int]) -> str:
+    (thing, receptacle), engine = what, env.engine
+    bit, place = 1 << thing, env.place
+    env.hand = -1
+    env.contents = _with(env.contents, receptacle, env.contents[receptacle] | bit)
+    if engine.tracked[place] & bit:
+        env.standing = _with(env.standing, place, env.standing[place] | bit)
+    if env.removed[receptacle] & bit:
+        env.removed = _with(env.removed, receptacle, env.removed[receptacle] & ~bit)
+    env.enter()
+    env.won = engine.won(env)
+    return f"You move the {engine.object_name[thing]} to the {engine.receptacle_name[receptacle]}."
+
+
+def _with(values: tuple[int, ...], index: int, value: int) -> tuple[int, ...]:
+    return (*values[:index], value, *values[index + 1 :])
+
+
+def _clean(env: Environment, what: tuple[int, int]) -> str:
+    env.clean |= 1 << what[0]
+    return _treated(env, "clean", what)
+
+
+def _heat(env: Environment, what: tuple[int, int]) -> str:
+    env.hot |= 1 << what[0]
+    env.cool &= ~(1 << what[0])
+    return _treated(env, "heat", what)
+
+
+def _cool(env: Environment, what: tuple[int, int]) -> str:
+    env.cool |= 1 << what[0]
+    env.hot &= ~(1 << what[0])
+    return _treated(env, "cool", what)
+
+
+def _treated(env: Environment, verb: str, what: tuple[int, int]) -> str:
+    engine = env.engine
+    env.won = engine.won(env)  # a file may say that the thing in hand lies somewhere too
+    return f"You {verb} the {engine.object_name[what[0]]} using the {engine.receptacle_name[what[1]]}."
+
+
+def _use(env: Environment, thing: int) -> str:
+    env.toggled |= 1 << thing
+    env.won = env.engine.won(env)
+    return f"You turn on the {env.engine.object_name[thing]}."
+
+
+def _slice(env: Environment, what: tuple[int, int]) -> str:
+    env.sliced |= 1 << what[0]
+    return f"You sliced the {env.engine.object_name[what[0]]} with the {env.engine.object_name[what[1]]}."
+
+
+def _examine_receptacle(env: Environment, receptacle: int) -> str:
+    return _contents(env, receptacle)
+
+
+def _examine_object(env: Environment, thing: int) -> str:
+    engine, name = env.engine, env.engine.object_name[thing]
+    if thing in engine.containers:
+        return text.container(name, engine.containers[thing])
+    clean, hot, cool, on, sliceable, sliced = (
+        bool(mask >> thing & 1)
+        for mask in (env.clean, env.hot, env.cool, env.toggled & engine.toggleable, engine.sliceable, env.sliced)
+    )
+    return text.thing(name, clean=clean, hot=hot, cool=cool, on=on, sliceable=sliceable, sliced=sliced)
+
+
+_ABILITIES = {"isClean": "cleanable", "isHot": "heatable", "isCool": "coolable"}
+_TREATMENTS = {"isClean": _clean, "isHot": _heat, "isCool": _cool}
+_VERBS = {_clean: "clean", _heat: "heat", _cool: "cool"}
+
+
+@lru_cache(maxsize=2**16)
+def _hex(masks: tuple[int, ...]) -> str:
+    return ",".join(map("{:x}".format, masks))
+
+
+def _household(problem: Problem, places: Sequence[str]) -> str:
+    """What stays as it is during a game, as canonical text."""
+    facts = [f"{r.id} {r.type} {r.location} {r.openable}" for r in problem.receptacles]
+    facts += [f"{o.id} {o.type} {sorted(o.abilities)} {o.is_receptacle} {o.container}" for o in problem.objects]
+    facts += [f"{o.id} stands at {place}" for o in problem.objects for place in o.locations if place not in places]
+    facts += [f"{rtype} holds {otype}" for rtype, otype in problem.can_contain]
+    return "\n".join(sorted(facts))
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
