@@ -62,12 +62,9 @@ def _choices(problem: Problem) -> Iterator[list[Step]]:
     condition, ability = REQUIRED.get(goal.task_type, (None, None))
     targets = [o for o in problem.objects if o.type == goal.object and (ability is None or ability in o.abilities)]
     held = next((thing for thing in problem.objects if thing.id == problem.holding), None)
-    # A thing in hand is either a target, to be worked with first, or in the way, to be put down first.
-    firsts, clearings = targets, [[]]
-    if held in targets:
-        firsts = [held]
-    elif held is not None:
-        clearings = [[("move", held, p)] for p in places.values() if (p.type, held.type) in problem.can_contain]
+    if _placed(problem, targets, condition):
+        yield []
+        return
     homes = [p for p in places.values() if p.type == goal.receptacle and (p.type, goal.object) in problem.can_contain]
 
     def lying(thing: Object) -> list[Receptacle]:
@@ -88,7 +85,14 @@ def _choices(problem: Problem) -> Iterator[list[Step]]:
             return [[]]
         return [[*grasp, ("move", thing, home)] for grasp in taken(thing)]
 
-    for clearing in clearings:
+    # A thing in hand is worked with, if it is one of the right ones, or put down first.
+    starts: list[tuple[list[Step], list[Object]]] = [([], targets)]
+    if held is not None:
+        starts = [([], [held])] if held in targets else []
+        others = [thing for thing in targets if thing != held]
+        fits = [place for place in places.values() if (place.type, held.type) in problem.can_contain]
+        starts += [([("move", held, place)], others) for place in fits]
+    for clearing, firsts in starts:
         for first in firsts:
             if goal.task_type == "look_at_obj_in_light":
                 lamps = [o for o in problem.objects if o.type == goal.toggle and "toggleable" in o.abilities]
@@ -98,21 +102,28 @@ def _choices(problem: Problem) -> Iterator[list[Step]]:
                         yield from ([*clearing, *grasp, (verb, lamp, place)] for place in lying(lamp))
             elif goal.task_type == "pick_two_obj_and_place":
                 for second in targets:
-                    for home in homes if second != first else []:
+                    for home in homes if second not in (first, held) else []:
                         for one in brought(first, home):
                             yield from ([*clearing, *one, *two] for two in brought(second, home))
-            elif any(p.type == goal.receptacle for p in lying(first)) and treated(first) == [[]]:
-                yield []  # won already, with the goal's receptacle perhaps closed to more
             else:
                 for grasp in taken(first):
                     for change in treated(first):
                         yield from ([*clearing, *grasp, *change, ("move", first, home)] for home in homes)
 
 
+def _placed(problem: Problem, targets: Sequence[Object], condition: str | None) -> bool:
+    """Whether a goal that asks for things in a receptacle is reached."""
+    goal = problem.goal
+    needed = 2 if goal.task_type == "pick_two_obj_and_place" else 1
+    done = [thing for thing in targets if condition is None or condition in thing.conditions]
+    homes = [place.id for place in problem.receptacles if place.type == goal.receptacle]
+    return any(sum(home in thing.receptacles for thing in done) >= needed for home in homes)
+
+
 # The expert that has to look
 
 
-class Environment(Protocol):
+class Playable(Protocol):
     """What a game that is played offers; the project's engine does."""
 
     won: bool
@@ -267,7 +278,7 @@ class Demonstration:
 
 
 def demonstrate(
-    environment: Environment, expert: Searcher, rng: random.Random, max_turns: int, noise: float = 0.0
+    environment: Playable, expert: Searcher, rng: random.Random, max_turns: int, noise: float = 0.0
 ) -> Demonstration:
     """Plays a fresh game to its end or for `max_turns`; with probability `noise` a turn is a random admissible command.
 

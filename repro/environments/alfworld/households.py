@@ -35,6 +35,11 @@ class Rules:
     lamps: Mapping[str, tuple[str, ...]]
     sentences: Mapping[str, tuple[str, ...]]
 
+    @property
+    def whereabouts(self) -> dict[str, tuple[str, ...]]:
+        """Where to look for a thing or a lamp, most likely place first."""
+        return {**self.usual, **self.lamps}
+
 
 @dataclass(frozen=True)
 class Room:
