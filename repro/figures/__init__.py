@@ -16,6 +16,7 @@ from repro.errors import ReproError
 from repro.figures import style
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
+from repro.figures.cost import SGPO_FIGURES
 from repro.figures.curves import convergence, curve_figure
 from repro.figures.mechanism import boundary, mechanism, mechanism_by_lag
 from repro.figures.queue import queue
@@ -39,7 +40,7 @@ FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -
         "queue": queue,
         "learning_rate": learning_rate,
     },
-    "sgpo_math": {},
+    "sgpo_math": SGPO_FIGURES,
 }
 
 
