@@ -41,6 +41,7 @@ class Reader:
 
     source: str
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)  # lower-case id: (spelling, kind)
+    quantifiers: int = 0  # seen so far
 
     def fail(self, line: int, message: str) -> ReproError:
         return ReproError(f"{self.source}, line {line}: {message}")
@@ -114,9 +115,9 @@ def conjuncts(reader: Reader, formulas: Iterable, scope: dict[str, str]) -> Iter
         elif formula.head == "exists":
             if len(formula.items) != 3 or not isinstance(formula.items[1], List):
                 raise reader.fail(formula.line, "(exists (?x - kind) condition) is expected")
-            inner = dict(scope)
-            for word, _ in reader.typed(formula.items[1].items):
-                inner[word.text.lower()] = f"{word.text.lower()}@{formula.line}.{id(formula)}"
+            reader.quantifiers += 1
+            bound = [word.text.lower() for word, _ in reader.typed(formula.items[1].items)]
+            inner = {**scope, **{name: f"{name}@{reader.quantifiers}" for name in bound}}
             yield from conjuncts(reader, formula.items[2:], inner)
         elif formula.head == "not":
             inner_atoms = list(conjuncts(reader, formula.items[1:], scope))

@@ -292,9 +292,9 @@ def _goal(reader: Reader, section: List) -> Goal:
     def of(predicate: str) -> list[tuple[str, ...]]:
         return sorted(atom[1:] for atom in atoms if atom[0] == predicate)
 
-    types, rtypes = dict(of("objecttype")), dict(of("receptacletype"))
-    inside, holds, lit = of("inreceptacle"), of("holds"), of("istoggled")
     try:
+        types, rtypes = dict(of("objecttype")), dict(of("receptacletype"))
+        inside, holds, lit = of("inreceptacle"), of("holds"), of("istoggled")
         if lit and holds:
             ((lamp,), (agent, held), (_, receptacle)) = lit[0], holds[0], inside[0]
             ((_, place),) = of("receptacleatlocation")
@@ -328,6 +328,9 @@ def _goal(reader: Reader, section: List) -> Goal:
     if atoms - optional != expected:
         odd = sorted(" ".join(atom) for atom in (atoms - optional) ^ expected)
         raise reader.fail(line, f"the goal is none of the six task types {TASK_TYPES}: see {odd}")
+    for name, kind in ((goal.object, "otype"), (goal.receptacle, "rtype"), (goal.toggle, "otype")):
+        if name is not None and reader.kinds.get(f"{name}Type".lower(), ("", ""))[1] != kind:
+            raise reader.fail(line, f"the goal names the unknown {KINDS[kind]} {name!r}")
     return goal
 
 
