@@ -1,0 +1,102 @@
+"""The engine beside ALFWorld's own, where that is installed: fresh games, random and hostile commands."""
+
+import importlib.util
+import json
+import random
+
+import pytest
+
+from repro.environments.alfworld import games
+from repro.environments.alfworld.differential import compare, hostile
+from repro.environments.alfworld.engine import Engine, Environment
+from repro.environments.alfworld.problem import TASK_TYPES
+from repro.environments.alfworld.reference import Reference, quicken, write_game
+from repro.errors import ReproError
+from tests.environments.alfworld.random_problems import random_game
+
+installed = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("alfworld", "textworld"))), reason="needs the extra `alfworld`"
+)
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "data"))  # importing alfworld creates it
+
+
+@installed
+@pytest.mark.oracle
+@pytest.mark.parametrize("task_type", TASK_TYPES)
+@pytest.mark.parametrize("odd", [False, True])
+def test_random_households(task_type, odd, tmp_path):
+    quicken()
+    path = write_game(random_game("differential", task_type, odd), tmp_path / "game.tw-pddl")
+    agreed, differences = compare(path, f"{task_type} {odd}", 40)
+    assert not differences and agreed.total() == 45
+
+
+@installed
+@pytest.mark.oracle
+def test_small_households_with_their_walkthroughs(tmp_path):
+    quicken()
+    for game in games.train_list(games.HouseholdConfig(train_games=6), seed=1).games:
+        agreed, differences = compare(write_game(game, tmp_path / "game.tw-pddl"), game.id, 20)
+        assert not differences and agreed.total() == 25 + len(game.walkthrough)
+
+
+@installed
+@pytest.mark.oracle
+def test_the_quick_reference_says_what_the_installed_one_says(tmp_path):
+    """`quicken` changes the process for good, so the installed one speaks first in a process of its own."""
+    import subprocess
+    import sys
+
+    path = write_game(random_game("quick", "pick_cool_then_place_in_recep"), tmp_path / "game.tw-pddl")
+    script = (
+        "import json, random, sys\n"
+        "from repro.environments.alfworld.reference import Reference, quicken\n"
+        "if sys.argv[2] == 'quick': quicken()\n"
+        "game, rng = Reference(sys.argv[1]), random.Random('quick')\n"
+        "lines = [game.reset()]\n"
+        "for _ in range(15):\n"
+        "    lines.append([game.step(rng.choice(game.admissible())), game.admissible()])\n"
+        "print(json.dumps(lines))\n"
+    )
+    said = [
+        json.loads(subprocess.run([sys.executable, "-c", script, path, mode], capture_output=True, check=True).stdout)
+        for mode in ("installed", "quick")
+    ]
+    assert said[0] == said[1]
+
+
+@installed
+@pytest.mark.oracle
+@pytest.mark.parametrize("missing", ["object", "receptacle"])
+def test_both_refuse_a_goal_out_of_reach(missing, tmp_path):
+    import dataclasses
+
+    game = random_game("unreachable", "pick_two_obj_and_place", odd=False)
+    problem, goal = game.problem, game.problem.goal
+    if missing == "object":
+        wanted = [o for o in problem.objects if o.type == goal.object]
+        problem = dataclasses.replace(problem, objects=tuple(o for o in problem.objects if o not in wanted[1:]))
+    else:
+        problem = dataclasses.replace(problem, can_contain=frozenset())
+    game = dataclasses.replace(game, problem=problem)
+    with pytest.raises(ReproError):
+        Engine(game)
+    with pytest.raises(KeyError):
+        Reference(write_game(game, tmp_path / "game.tw-pddl"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("textworld") is not None, reason="the reference is installed")
+def test_without_the_reference_the_message_names_the_extra(tmp_path):
+    with pytest.raises(ReproError, match=r"repro\[alfworld\]"):
+        Reference(tmp_path / "game.tw-pddl")
+
+
+def test_hostile_commands_are_mostly_refused_and_never_fatal():
+    world, rng = Environment(random_game("hostile", "look_at_obj_in_light")), random.Random("hostile")
+    names = [*world.engine.receptacle_name, *world.engine.object_name]
+    said = [world.step(hostile(rng, world.admissible(), names))[0] for _ in range(300)]
+    assert 200 < said.count("Nothing happens.") < 300  # spaces around a command are allowed
