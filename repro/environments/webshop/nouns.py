@@ -35,15 +35,17 @@ CLOSED = frozenset(
 )
 ADJECTIVES = frozenset(
     """
-    basic best big classic compact cool cute deep double dry easy extra fast fine fit flat flexible fresh full good
-    great handmade hard heavy high hot ideal large light long low lightweight medium mini modern natural new non old
-    perfect plain plus portable premium pure quick rich round short simple single slim small smart smooth soft solid
-    super tall thick thin tight tiny ultra universal unisex vintage warm wide wireless
+    basic best big classic compact cool cute deep double dry easy extra fast fine fit flat flexible free fresh full
+    good great handmade hard heavy high hot ideal large light lightweight long low medium mini modern natural new
+    non old perfect plain plus portable premium proof pure quick rich round short simple single slim small smart
+    smooth soft solid super tall thick thin tight tiny ultra unisex universal vintage warm wide wireless
     """.split()
 )
 _WORD = re.compile(r"[^\W_](?:[^\W_]|[.](?=[^\W_]))*")
 _ENDINGS = ("ly", "able", "ible", "less", "ful", "ous", "proof", "free", "ed")
-_SHORTEST_ENDED = 5  # letters: "red" and "bed" are no participles, "fly" no adverb
+_SHORTEST_ENDED = 6  # letters: "table", "cable" and "speed" are nouns
+_NOUN_ENDINGS = ("eed",)  # speed, breed, and many a brand
+_NOUNS_ALL_THE_SAME = frozenset("assembly butterfly family supply turntable vegetable".split())
 
 
 @lru_cache(maxsize=65_536)
@@ -56,7 +58,8 @@ def rule_nouns(title: str) -> tuple[str, ...]:
 def _is_noun(word: str) -> bool:
     if len(word) < 2 or word[0].isdigit() or word in CLOSED or word in ADJECTIVES:
         return False
-    return not (len(word) >= _SHORTEST_ENDED and word.endswith(_ENDINGS))
+    described = word.endswith(_ENDINGS) and not word.endswith(_NOUN_ENDINGS) and word not in _NOUNS_ALL_THE_SAME
+    return len(word) < _SHORTEST_ENDED or not described
 
 
 def spacy_nouns(model: str = "en_core_web_sm") -> Nouns:
