@@ -1,11 +1,11 @@
 """A small typed language of list programs: one pass from text to flat code. Nothing here reaches Python's own compiler.
 
-    plum = sort input               names hold a number or a list of numbers, and keep the type they were first given
+    plum = input sort               names hold a number or a list of numbers, and keep the type they were first given
     kiwi = plum > 3 * 2             list and number: + - * / % change each item, < > keep the items that compare so
-    while sum kiwi > 9 {
-        kiwi = rest kiwi
+    while kiwi sum > 9 {            a function follows what it is applied to, as in a pipe, and binds most tightly
+        kiwi = kiwi rest
     }
-    return ( first kiwi + 1 )       a function takes the one operand that follows it
+    return kiwi reverse first + 1
 
 A program's argument is the list `input`. Line ends mean nothing: no operator can begin a statement, so a statement
 ends where the next word cannot continue it. A list joined to a list by + is the longer list; comparing two numbers
@@ -51,7 +51,7 @@ class Limits:
     """Bounds that make every program's cost small and known. Time and memory are linear in `characters` and `steps`."""
 
     characters: int = 4_000
-    depth: int = 32  # brackets, blocks and functions inside each other
+    depth: int = 32  # brackets and blocks inside each other
     steps: int = 10_000  # instructions, and items of every list they read or make
     items: int = 256  # in one list
     magnitude: int = 10**9  # of one number
@@ -178,6 +178,16 @@ class _Parser:
         return left
 
     def operand(self) -> Type:
+        given = self.atom()
+        while self.word in FUNCTIONS:
+            if given != "list":
+                raise ProgramError("type", f"{self.word} of a number")
+            function = self.take()
+            self.code.append(("call", function))
+            given = FUNCTIONS[function]
+        return given
+
+    def atom(self) -> Type:
         word = self.take()
         if word == "(":
             self.deeper()
@@ -185,13 +195,6 @@ class _Parser:
             self.take(")")
             self.depth -= 1
             return given
-        if word in FUNCTIONS:
-            self.deeper()
-            if self.operand() != "list":
-                raise ProgramError("type", f"{word} of a number")
-            self.depth -= 1
-            self.code.append(("call", word))
-            return FUNCTIONS[word]
         if word[0].isdigit():  # of a word, so an ASCII digit
             if len(word) > len(str(self.limits.magnitude)) or int(word) > self.limits.magnitude:
                 raise ProgramError("limit", f"a number of {len(word)} digits")

@@ -10,14 +10,16 @@ which hidden tests judge:
     in 3 1 4 out 4                  (a visible example)
     return : kiwi leading           (the question)
 
-    plan leading kiwi plus plum sorted input        (an expert trace: the plan from the result back to the input,
-    ```                                              each operation with what it works on, without its details,
-    plum = sort input                                then the program)
+    plan kiwi leading plum plus input sorted        (an expert trace: the plan from the result back to the input,
+    ```                                              each operation behind what it works on, without its details,
+    plum = input sort                                then the program)
     kiwi = plum + 3
-    return first kiwi
+    return kiwi first
     ```
 
-Every word stands alone between spaces or at a line's end, so a word-level tokenizer covers tasks and traces.
+Every word stands alone between spaces or at a line's end, so a word-level tokenizer covers tasks and traces. Facts,
+plan and program put source, operation and constant in one order: looking a fact up is then copying what followed a
+name, which a small transformer learns first.
 """
 
 from __future__ import annotations
@@ -60,14 +62,17 @@ class Step:
     @property
     def fact(self) -> str:
         """As the task states it."""
-        return " ".join([self.name, ":", self.source, self.operation, *([str(self.constant)] if self.constant else [])])
+        return " ".join([self.name, ":", self.source, self.operation, *self._constant])
 
     @property
     def statement(self) -> str:
         """As a program computes it."""
-        symbol = OPERATIONS[self.operation]
-        value = f"{self.source} {symbol} {self.constant}" if self.constant else f"{symbol} {self.source}"
-        return f"return {value}" if self.name == RETURN else f"{self.name} = {value}"
+        start = RETURN if self.name == RETURN else f"{self.name} ="
+        return " ".join([start, self.source, OPERATIONS[self.operation], *self._constant])
+
+    @property
+    def _constant(self) -> list[str]:
+        return [str(self.constant)] if self.constant else []
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,7 @@ def _level(config: ProgramConfig, statements: int) -> str:
 
 def expert_trace(chain: Sequence[Step], written: Sequence[Step] | None = None) -> str:
     """The plan of `chain`, then its program, or that of `written` where the two differ."""
-    plan = " ".join(f"{step.operation} {step.source}" for step in reversed(chain))
+    plan = " ".join(f"{step.source} {step.operation}" for step in reversed(chain))
     return "\n".join([f"plan {plan}", FENCE, *(step.statement for step in written or chain), FENCE])
 
 

@@ -82,8 +82,8 @@ class Reader:
                 if depth == 0 and words[at] in operators:
                     left, right = self.value(words[:at]), self.value(words[at + 1 :])
                     return self.combine(left, words[at], right)
-        if words[0] in FUNCTIONS:
-            return self.function(words[0], self.value(words[1:]))
+        if words[-1] in FUNCTIONS:
+            return self.function(words[-1], self.value(words[:-1]))
         if words[0] == "(":
             return self.value(words[1:-1])
         (word,) = words

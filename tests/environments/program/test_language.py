@@ -25,16 +25,16 @@ def kind(text, argument=SAMPLE):
     ("text", "result"),
     [
         ("return input", (3, 1, 4, 1, 5)),
-        ("return sort input", (1, 1, 3, 4, 5)),
-        ("return reverse input", (5, 1, 4, 1, 3)),
-        ("return rest input", (1, 4, 1, 5)),
-        ("return unique input", (3, 1, 4, 5)),
-        ("return sum input", 14),
-        ("return max input", 5),
-        ("return min input", 1),
-        ("return count input", 5),
-        ("return first input", 3),
-        ("return last input", 5),
+        ("return input sort", (1, 1, 3, 4, 5)),
+        ("return input reverse", (5, 1, 4, 1, 3)),
+        ("return input rest", (1, 4, 1, 5)),
+        ("return input unique", (3, 1, 4, 5)),
+        ("return input sum", 14),
+        ("return input max", 5),
+        ("return input min", 1),
+        ("return input count", 5),
+        ("return input first", 3),
+        ("return input last", 5),
         ("return input + 2", (5, 3, 6, 3, 7)),
         ("return input - 2", (1, -1, 2, -1, 3)),
         ("return input * 3", (9, 3, 12, 3, 15)),
@@ -43,7 +43,7 @@ def kind(text, argument=SAMPLE):
         ("return ( input - 4 ) % 3", (2, 0, 0, 0, 1)),
         ("return input > 3", (4, 5)),
         ("return input < 3", (1, 1)),
-        ("return input + rest input", (3, 1, 4, 1, 5, 1, 4, 1, 5)),
+        ("return input + input rest", (3, 1, 4, 1, 5, 1, 4, 1, 5)),
         ("return 2 + 3 * 4", 14),
         ("return ( 2 + 3 ) * 4", 20),
         ("return 9 - 4 - 3", 2),
@@ -51,16 +51,16 @@ def kind(text, argument=SAMPLE):
         ("return 2 < 3", 1),
         ("return 3 < 3", 0),
         ("return 1 + 1 > 1", 1),
-        ("return sum input + 1", 15),  # a function takes one operand: (sum input) + 1
-        ("return sum ( input + 1 )", 19),
-        ("return sum rest sort input", 13),
+        ("return input sum + 1", 15),  # a function binds more tightly than any operator
+        ("return ( input + 1 ) sum", 19),
+        ("return input sort rest sum", 13),
         ("a = 2 b = a + 3 a = b * b return a - b", 20),
         ("a=2 b=a+3\nreturn(a*b)", 10),
-        ("input = rest input return input", (1, 4, 1, 5)),
-        ("if sum input > 9 { return 1 } return 2", 1),
-        ("if sum input > 99 { return 1 } else { return 2 }", 2),
+        ("input = input rest return input", (1, 4, 1, 5)),
+        ("if input sum > 9 { return 1 } return 2", 1),
+        ("if input sum > 99 { return 1 } else { return 2 }", 2),
         ("a = 1 if 0 { a = 2 } else { a = 3 } return a", 3),
-        ("a = input while sum a > 9 { a = rest a } return a", (4, 1, 5)[1:]),
+        ("a = input while a sum > 9 { a = a rest } return a", (4, 1, 5)[1:]),
         ("a = 0 b = 0 while a < 5 { a = a + 1 b = b + a } return b", 15),
         ("a = 3 while a > 0 { b = 3 while b > 0 { b = b - 1 } a = a - 1 } return a - b", 0),
         ("while 1 { return 7 }", 7),
@@ -73,13 +73,13 @@ def test_values(text, result):
 
 @pytest.mark.parametrize("function", ["sum", "max", "min", "count", "first", "last"])
 def test_numbers_of_an_empty_list_are_zero(function):
-    assert value(f"return {function} input", []) == 0
-    assert value("return rest reverse unique sort input", []) == ()
+    assert value(f"return input {function}", []) == 0
+    assert value("return input sort unique reverse rest", []) == ()
 
 
 @pytest.mark.parametrize("text", [
     "a", "a =", "= 3", "a 3", "3", "return", "return return 3", "return 3 4", "return ( 3", "return 3 )", "return ( )",
-    "return 3 +", "return * 3", "return - 3", "return 2 + - 3", "return input input", "return sort", "sort = 3",
+    "return 3 +", "return * 3", "return - 3", "return 2 + - 3", "return input input", "return sum input", "sort = 3",
     "while = 3", "if 1 { return 3", "if 1 return 3", "while { return 3 }", "else { return 3 }", "} return 3",
     "return 3 ;", "return input [ 0 ]", "return 'x'", "return 3.5", "return 3 == 3", "import os",
     "return exec ( 3 ) ; 3", "return input . append", "lambda : 0", "```", "\x00", "return ３", "return input ＋ 3",
@@ -90,9 +90,9 @@ def test_no_program_of_the_language(text):
 
 
 @pytest.mark.parametrize("text", [
-    "return 3 + input", "return sum 3", "return sum sum input", "return input * input", "return input > input",
-    "return fig", "a = a + 1 return a", "a = 3 a = input return a", "a = input a = sum a return a",
-    "while input { return 3 }", "if sort input { return 3 }", "return 3 < input", "return sum ( 3 )",
+    "return 3 + input", "return 3 sum", "return input sum sum", "return input * input", "return input > input",
+    "return fig", "a = a + 1 return a", "a = 3 a = input return a", "a = input a = a sum return a",
+    "while input { return 3 }", "if input sort { return 3 }", "return 3 < input", "return ( 3 ) sum",
 ])  # fmt: skip
 def test_ill_typed_programs_never_run(text):
     assert kind(text) == "type"
@@ -113,14 +113,14 @@ def test_programs_that_stop_without_a_value(text):
     "while 1 { " * 20 + "}" * 20,
     "a = 2 while 1 { a = a * a }",
     "a = input while 1 { a = a + a }",
-    "a = input + input + input " + "a = sort a " * 300 + "while 1 { a = sort a }",
+    "a = input + input + input " + "a = a sort " * 300 + "while 1 { a = a sort }",
     "return 1000000001",
     "return 1000000000 + 1",
     "return ( input - 10 ) * 1000000000",
     "return " + "9" * 100,
     "return " + "( " * 33 + "3" + " )" * 33,
     "return " + "( " * 1900,
-    "return " + "sort " * 700 + "input",
+    "return input" + " sort" * 700 + " while 1 { }" * 100,
     "if 1 { " * 33 + "}" * 33,
     "return 1" + " + 1" * 1000,
     "a" * 4001,
@@ -134,6 +134,7 @@ def test_the_limits_are_where_they_are_said_to_be():
     assert value("return " + "( " * 32 + "3" + " )" * 32) == 3
     assert value("return 1000000000 - 0 - 1000000000 - 1000000000") == -(10**9)
     assert value("return 1" + " + 1" * 900) == 901  # long, but not deep
+    assert value("return input" + " sort" * 700) == (1, 1, 3, 4, 5)
     assert len(value("return input", range(256))) == 256
     assert len(value("return input + ( input < 128 )", range(128))) == 256
     assert kind("return input + ( input < 129 )", range(129)) == "limit"
@@ -167,13 +168,13 @@ def test_parsing_looks_at_each_word_a_bounded_number_of_times():
         "a = ( 1 + 2 ) * 3 ",
         "a = 1 + 2 * 3 < 4 ",
         "if 1 { a = 1 } else { a = 2 } ",
-        "return sum sort input ",
+        "return input sort sum ",
     ):
         assert reads_per_word(statement * 1000) < 1.01 * reads_per_word(statement * 10)
 
 
 def test_running_does_not_change_the_argument_or_the_program():
-    code, argument = parse("input = sort input a = input + input return a"), [3, 1, 2]
+    code, argument = parse("input = input sort a = input + input return a"), [3, 1, 2]
     assert run(code, argument) == run(code, argument) == (1, 2, 3, 1, 2, 3)
     assert argument == [3, 1, 2]
 
@@ -212,7 +213,7 @@ class Writer:
             functions = slow.FUNCTIONS[:4] if wanted == "list" else slow.FUNCTIONS[4:]
             operand = self.expression("list", depth - 1)
             bracketed = f"( {operand} )" if " " in operand else operand
-            return f"{rng.choice(functions)} {bracketed}"
+            return f"{bracketed} {rng.choice(functions)}"
         if wanted == "list" and choice < 0.65:
             right = self.expression("list", depth - 1)
             return f"( {self.expression('list', depth - 1)} ) + ( {right} )"
@@ -236,7 +237,7 @@ class Writer:
             lists = [name for name, type in self.types.items() if type == "list"]
             name = rng.choice(lists)
             body = self.statements(rng.randint(0, 1), depth - 1)
-            return f"while count {name} > {rng.randint(0, 3)} {{ {name} = rest {name} {body} }}"
+            return f"while {name} count > {rng.randint(0, 3)} {{ {name} = {name} rest {body} }}"
         if choice < 0.3:
             return f"return {self.expression(rng.choice(['number', 'list']), 2)}"
         name = rng.choice("abcdef")
@@ -250,7 +251,7 @@ def test_against_a_second_evaluator():
     outcomes = {"value": 0, "zero": 0, "unset": 0, "nothing": 0, "limit": 0}
     for index in range(600):
         rng = random.Random(f"programs:{index}")
-        text = Writer(rng).statements(rng.randint(1, 5), 2) + rng.choice(["", " return input", " return sum input"])
+        text = Writer(rng).statements(rng.randint(1, 5), 2) + rng.choice(["", " return input", " return input sum"])
         argument = [rng.randint(-3, 9) for _ in range(rng.randint(0, 6))]
         code = parse(text)
         try:

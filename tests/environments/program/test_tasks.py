@@ -38,7 +38,7 @@ SMALL = replace(WORLD, train_queries=80, heldout_queries=12)
 
 # The chain is plum, kiwi, return; fig hangs on plum.
 CHAIN = (Step("plum", "input", "sorted"), Step("kiwi", "plum", "above", 9), Step("return", "kiwi", "leading"))
-TRACE = "plan leading kiwi above plum sorted input\n```\nplum = sort input\nkiwi = plum > 9\nreturn first kiwi\n```"
+TRACE = "plan kiwi leading plum above input sorted\n```\nplum = input sort\nkiwi = plum > 9\nreturn kiwi first\n```"
 ANSWER = json.dumps([min([item for item in test if item > 9], default=0) for test in TESTS])
 QUERY = Query("hand", "", ANSWER, "medium", TRACE, (Step("fig", "plum", "reversed"), *CHAIN))
 
@@ -88,7 +88,7 @@ def test_a_task_checked_by_hand():
         "in 1 4 out 4\nreturn : fig leading"
     )
     assert query.trace == (
-        "plan leading fig modulo daisy shortened input\n```\ndaisy = rest input\nfig = daisy % 9\nreturn first fig\n```"
+        "plan fig leading daisy modulo input shortened\n```\ndaisy = input rest\nfig = daisy % 9\nreturn fig first\n```"
     )
     # The first item of the rest is the second item, where there is one.
     assert json.loads(query.answer) == [test[1] % 9 if len(test) > 1 else 0 for test in TESTS]
@@ -244,23 +244,23 @@ def test_the_vocabulary_is_every_word_and_no_more(config):
 
 
 @pytest.mark.parametrize("response", [
-    TRACE, TRACE.replace("\n", " "), "```\nreturn first sort ( input > 9 )\n```",
-    "```program\nreturn min ( input > 9 )\n```", "```program return min ( input > 9 ) ```",
-    "``` return 1 ``` no : ``` return min ( input > 9 ) ``` done", TRACE + " ``` return 1", "``` ``` " + TRACE,
-    "```\na = 0 b = input while count b { if first b > 9 { if a < 1 { a = 99 } if first b < a { a = first b } } "
-    "b = rest b } return a\n```", "x " * 500_000 + TRACE, "é🍇\ud800" + TRACE,
+    TRACE, TRACE.replace("\n", " "), "```\nreturn ( input > 9 ) sort first\n```",
+    "```program\nreturn ( input > 9 ) min\n```", "```program return ( input > 9 ) min ```",
+    "``` return 1 ``` no : ``` return ( input > 9 ) min ``` done", TRACE + " ``` return 1", "``` ``` " + TRACE,
+    "```\na = 0 b = input while b count { if b first > 9 { if a < 1 { a = 99 } if b first < a { a = b first } } "
+    "b = b rest } return a\n```", "x " * 500_000 + TRACE, "é🍇\ud800" + TRACE,
 ], ids=lambda text: f"{text[:24]!r}...")  # fmt: skip
 def test_reward_accepts(response):
     assert reward(QUERY, response) == 1.0
 
 
 @pytest.mark.parametrize(("response", "found"), [
-    ("", "no block"), ("```", "no block"), ("return min ( input > 9 )", "no block"), (TRACE[:-3], "no block"),
-    ("~~~ return min ( input > 9 ) ~~~", "no block"), ("``````", "value"), ("``` ```", "value"),
+    ("", "no block"), ("```", "no block"), ("return ( input > 9 ) min", "no block"), (TRACE[:-3], "no block"),
+    ("~~~ return ( input > 9 ) min ~~~", "no block"), ("``````", "value"), ("``` ```", "value"),
     ("`" * 5, "no block"), (TRACE + "``` return 1 ```", "wrong"), (TRACE.replace("9", "8"), "wrong"),
     (TRACE.replace("first", "last"), "wrong"), ("``` return input ```", "wrong"), ("``` return ( ```", "syntax"),
-    ("```return min ( input > 9 ) ```", "syntax"),  # what touches the fence is a language tag
-    ("``` return sum 3 ```", "type"),
+    ("```return ( input > 9 ) min ```", "syntax"),  # what touches the fence is a language tag
+    ("``` return 3 sum ```", "type"),
     ("``` return 1 / 0 ```", "value"), ("``` while 1 { } ```", "limit"), ("``` [CODE] ```", "syntax"),
     ("``` import os ```", "syntax"), ("``` " + "( " * 400_000 + "```", "limit"), ("``` " * 250_001, "value"),
     ("``` " * 250_000, "value"), ("``` return " + "9" * 1_000_000 + " ```", "limit"), ("``` \x00 ```", "syntax"),
@@ -289,14 +289,14 @@ class Script:
 @pytest.mark.parametrize(("script", "trace"), [
     # A draw for each source of the plan (kiwi, plum, input), then one for each statement.
     (Script([0, 1, 1, 1, 1, 1], ["fig"]),  # return from fig, and fig is plum reversed
-     "plan leading fig reversed plum sorted input ``` plum = sort input fig = reverse plum return first fig ```"),
-    (Script([0, 1], ["input"]), "plan leading input ``` return first input ```"),
+     "plan fig leading plum reversed input sorted ``` plum = input sort fig = plum reverse return fig first ```"),
+    (Script([0, 1], ["input"]), "plan input leading ``` return input first ```"),
     (Script([1, 0, 1, 1], ["input"]),
-     "plan leading kiwi above input ``` kiwi = input > 9 return first kiwi ```"),
+     "plan kiwi leading input above ``` kiwi = input > 9 return kiwi first ```"),
     (Script([1, 1, 1, 1, 0, 1], ["minus", 4]),
-     "plan leading kiwi above plum sorted input ``` plum = sort input kiwi = plum - 4 return first kiwi ```"),
+     "plan kiwi leading plum above input sorted ``` plum = input sort kiwi = plum - 4 return kiwi first ```"),
     (Script([1, 1, 1, 1, 1, 0], ["total"]),
-     "plan leading kiwi above plum sorted input ``` plum = sort input kiwi = plum > 9 return sum kiwi ```"),
+     "plan kiwi leading plum above input sorted ``` plum = input sort kiwi = plum > 9 return kiwi sum ```"),
 ])  # fmt: skip
 def test_a_trace_carries_on_from_its_slip(script, trace):
     query = slipped(QUERY, script, route=0.5, misread=0.5)
