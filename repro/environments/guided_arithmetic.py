@@ -1,18 +1,18 @@
 """The arithmetic world for guidance by expert traces: an answer that cannot be guessed, a route that can be missed.
 
-    kiwi = plum -7          (facts, one a line, shuffled; some feed nothing)
+    kiwi = plum *7          (facts, one a line, shuffled; some feed nothing)
     fig = plum +23
     plum =41
     ? kiwi :
 
     kiwi plum :             (an expert trace, one step a line: the route, then each fact restated and computed)
     plum =41
-    kiwi = plum -7 =34
+    kiwi = plum *7 =85
 
 It differs from `repro.environments.arithmetic` where the study of masks needs it to:
 
-- values modulo 100, so that a group of eight guesses is right in one of thirteen cases, not in more than half, and
-  so that a computed value is rarely a number that the question prints;
+- values modulo 101, so that a group of eight guesses is right in one of thirteen cases, not in more than half, and so
+  that a computed value is rarely a number that the question prints; sums and products, so that two ways seldom meet;
 - a trace of several lines, for truncation is aligned to lines;
 - the graph holds every fact of the question, the critical path last, so that "on the path" means something;
 - slips of three kinds in the warm start's traces, each with its own chance: a wrong turn on the route, a misread fact,
@@ -41,13 +41,14 @@ HINT_WORDS = ("<hint>", "</hint>", "[NUMBER]", "=[NUMBER]")
 class GuidedArithmeticConfig:
     """Shape of the world. Lengths count operations on the way to the answer; `warm_lengths` are the warm start's."""
 
-    modulus: int = 100
-    operators: str = "+-"
-    constants: tuple[int, ...] = (7, 23, 38)  # few, so that 100 values by 6 operations are soon learned by heart
+    modulus: int = 101  # a prime, so that no factor loses a value
+    operators: str = "+*"
+    constants: tuple[int, ...] = (7, 23, 38)  # few, so that 101 values by 6 operations are soon learned by heart
     names: int = 12  # how many of NAMES are in use
-    min_length: int = 4
+    min_length: int = 5
     max_length: int = 7
-    max_distractors: int = 3
+    min_distractors: int = 2  # without any, a wrong turn near the end has nowhere to go
+    max_distractors: int = 4
     warm_lengths: tuple[int, int] = (1, 7)
     train_queries: int = 512  # finite, so that training makes epochs over it (the paper: several over 1-10 k rows)
     heldout_queries: int = 128  # per level
@@ -56,10 +57,14 @@ class GuidedArithmeticConfig:
     def __post_init__(self) -> None:
         low, high = self.warm_lengths
         longest = max(self.max_length, high, *(level[2] for level in self.levels))
-        if not 1 <= self.min_length <= self.max_length or not 1 <= low <= high or self.max_distractors < 0:
+        if not 1 <= self.min_length <= self.max_length or not 1 <= low <= high:
             raise ReproError(
-                f"guided arithmetic world: lengths {self.min_length}..{self.max_length}, warm lengths {low}..{high} "
-                f"and {self.max_distractors} distractors describe no problem"
+                f"guided arithmetic world: lengths {self.min_length}..{self.max_length} and warm lengths {low}..{high} "
+                "describe no problem"
+            )
+        if not 0 <= self.min_distractors <= self.max_distractors:
+            raise ReproError(
+                f"guided arithmetic world: {self.min_distractors} to {self.max_distractors} distractors cannot be"
             )
         if self.modulus < 2 or not self.operators or not set(self.operators) <= set(OPERATIONS):
             raise ReproError(
@@ -88,7 +93,7 @@ def vocabulary(config: GuidedArithmeticConfig) -> list[str]:
 
 def generate(config: GuidedArithmeticConfig, rng: random.Random, id: str, lengths: tuple[int, int]) -> Query:
     """One problem whose number of operations lies in `lengths`."""
-    length, distractors = rng.randint(*lengths), rng.randint(0, config.max_distractors)
+    length, distractors = rng.randint(*lengths), rng.randint(config.min_distractors, config.max_distractors)
     names = rng.sample(NAMES[: config.names], length + 1 + distractors)
     chain = [Step(names[0], "", "", 0, rng.randrange(config.modulus))]
     for name in names[1 : length + 1]:
@@ -134,31 +139,38 @@ def slipped(
     """The query with a trace that slips; text and answer stay, graph and trace are those of the slipped solution.
 
     Chances: `route`, at each turn of the route a wrong name instead of the one the fact gives; `fact`, a given value or
-    an operation misread; `result`, a computed value wrong. The trace carries on consistently from every slip.
+    an operation misread; `result`, a computed value wrong. The trace carries on consistently from every slip. What has
+    slipped may slip further: without new slips it stays as it is.
     """
     facts = {step.name: step for step in query.graph}
     name, names = query.graph[-1].name, []
     while name:
         names.append(name)
-        free = [other for other in facts if other not in names]
-        name = facts[name].source
-        if name and (name in names or rng.random() < route):
-            name = rng.choice(free) if free else ""
+        right = facts[name].source
+        wrong = [other for other in facts if other not in names and other != right]
+        back = right in names  # after a wrong turn, a source may have been passed already
+        name = rng.choice(wrong) if right and wrong and (back or rng.random() < route) else "" if back else right
     chain: list[Step] = []
     for name in reversed(names):
-        operator, constant, source = facts[name].operator, facts[name].constant, chain[-1].name if chain else ""
-        if not source:  # the end of the route, which after wrong turns need not be the given quantity
-            given = not facts[name].source and rng.random() >= fact
-            value = facts[name].value if given else rng.randrange(config.modulus)
-            chain.append(Step(name, "", "", 0, value))
+        known = facts[name]
+        if not chain:  # the end of the route, which after wrong turns need not be the given quantity
+            given = not known.source and rng.random() >= fact
+            chain.append(Step(name, "", "", 0, known.value if given else rng.randrange(config.modulus)))
             continue
+        source, operator, constant = chain[-1], known.operator, known.constant
         if not operator or rng.random() < fact:
             operator, constant = _operation(config, rng)
-        value = OPERATIONS[operator](chain[-1].value, constant) % config.modulus
+        if (source, operator, constant) == (facts[source.name], known.operator, known.constant) and (
+            source.name == known.source
+        ):
+            value = known.value  # right or not, it is what this solution says
+        else:
+            value = OPERATIONS[operator](source.value, constant) % config.modulus
         if rng.random() < result:
             value = rng.randrange(config.modulus)
-        chain.append(Step(name, source, operator, constant, value))
-    return replace(query, trace=_trace(chain), graph=tuple(chain))
+        chain.append(Step(name, source.name, operator, constant, value))
+    aside = [step for step in query.graph if step.name not in names]
+    return replace(query, trace=_trace(chain), graph=(*aside, *chain))
 
 
 reward = arithmetic.reward  # 1.0 if the response closes with the answer's value, else 0.0

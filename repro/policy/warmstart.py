@@ -55,22 +55,22 @@ class GuidedWarmStartConfig(WarmStartConfig):
     """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
 
     Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
-    the noisy phase `slip` is the chance of a wrong result, and `trust` the share of hints that are cut from the very
-    trace that follows, slips and all; the others are cut from the right one. At trust 1 a hint says for certain what
-    follows and is copied before any reinforcement; at 0 it does not tell a slip. The default prefers neither.
+    the noisy phase `slip` is the chance of a wrong result. A hint is cut from a trace with slips, and the response is
+    that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
+    certain what follows, and is copied before any reinforcement; at 1 it is always right and no help against slips.
     """
 
-    route_slip: float = 0.2  # chance of a wrong turn at each step of the route
-    fact_slip: float = 0.05  # chance that a given value or an operation is misread
+    route_slip: float = 0.5  # chance of a wrong turn at each step of the route
+    fact_slip: float = 0.03  # chance that a given value or an operation is misread
     bare: float = 0.5
-    trust: float = 0.5
+    doubt: float = 0.2
     hints: tuple[str, ...] = tuple(HINTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        chances = self.slip, self.route_slip, self.fact_slip, self.bare, self.trust
+        chances = self.slip, self.route_slip, self.fact_slip, self.bare, self.doubt
         if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
-            raise ReproError("warmstart: slip, route_slip, fact_slip, bare and trust are chances between 0 and 1")
+            raise ReproError("warmstart: slip, route_slip, fact_slip, bare and doubt are chances between 0 and 1")
         if not self.hints or not set(self.hints) <= set(HINTS):
             raise ReproError(f"warmstart.hints is {self.hints}; choose one or more of {', '.join(HINTS)}")
 
@@ -154,8 +154,8 @@ def lessons(key: WarmStartKey) -> tuple[Iterator[Query], Lesson, Lesson]:
 
     def noisy(query: Query) -> tuple[str, str]:
         chances = settings.route_slip, settings.fact_slip, settings.slip
-        solved = guided_arithmetic.slipped(world, query, slips, *chances)
-        return dressed(solved if slips.random() < settings.trust else query, solved)
+        shown = guided_arithmetic.slipped(world, query, slips, *(c * (1 - settings.doubt) for c in chances))
+        return dressed(shown, guided_arithmetic.slipped(world, shown, slips, *(c * settings.doubt for c in chances)))
 
     return guided_arithmetic.stream(world, key.seed), lambda query: dressed(query, query), noisy
 

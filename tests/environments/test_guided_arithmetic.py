@@ -26,7 +26,7 @@ from repro.errors import ReproError
 CONFIG = GuidedArithmeticConfig(train_queries=100, heldout_queries=10)
 TRAIN = train_list(CONFIG, 0)
 
-# lemon feeds nothing; values modulo 100 by hand
+# lemon feeds nothing; values by hand
 GRAPH = (
     Step("lemon", "plum", "+", 3, 44),
     Step("plum", "", "", 0, 41),
@@ -97,7 +97,7 @@ def test_lengths_follow_the_config():
 
 def test_the_vocabulary_covers_problems_traces_and_slips():
     known = set(vocabulary(CONFIG))
-    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 100 + 2 + 4 + 2
+    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 101 + 2 + 4 + 2
     rng = random.Random("slips")
     for query in TRAIN:
         wrong = slipped(CONFIG, query, rng, 0.5, 0.5, 0.5)
@@ -108,7 +108,7 @@ def test_without_slips_the_trace_is_the_experts():
     for query in TRAIN:
         same = slipped(CONFIG, query, random.Random(0), 0.0, 0.0, 0.0)
         assert (same.trace, same.text, same.answer) == (query.trace, query.text, query.answer)
-        assert same.graph == path(query)
+        assert same.graph == query.graph
 
 
 def test_slips_are_of_their_kind_and_as_frequent_as_asked():
@@ -116,35 +116,46 @@ def test_slips_are_of_their_kind_and_as_frequent_as_asked():
     values = facts = turns = wrong_values = wrong_facts = wrong_turns = 0
     for query in TRAIN * 5:
         right = {step.name: step for step in query.graph}
-        for step in slipped(CONFIG, query, rng, 0.0, 0.0, 0.2).graph[1:]:
+        for step in path(slipped(CONFIG, query, rng, 0.0, 0.0, 0.2))[1:]:
             values += 1
             true = right[step.name]
             assert (step.source, step.operator, step.constant) == (true.source, true.operator, true.constant)
-        computed = slipped(CONFIG, query, rng, 0.0, 0.0, 0.2).graph
+        computed = path(slipped(CONFIG, query, rng, 0.0, 0.0, 0.2))
         for before, step in itertools.pairwise(computed):
-            wrong_values += step.value != OPERATIONS[step.operator](before.value, step.constant) % 100
-        misread = slipped(CONFIG, query, rng, 0.0, 0.2, 0.0).graph
+            wrong_values += step.value != OPERATIONS[step.operator](before.value, step.constant) % 101
+        misread = path(slipped(CONFIG, query, rng, 0.0, 0.2, 0.0))
         assert [step.name for step in misread] == [step.name for step in path(query)]
         for before, step in itertools.pairwise(misread):
             facts += 1
             wrong_facts += (step.operator, step.constant) != (right[step.name].operator, right[step.name].constant)
-            assert step.value == OPERATIONS[step.operator](before.value, step.constant) % 100
-        lost = slipped(CONFIG, query, rng, 0.2, 0.0, 0.0).graph
+            assert step.value == OPERATIONS[step.operator](before.value, step.constant) % 101
+        lost = path(slipped(CONFIG, query, rng, 0.2, 0.0, 0.0))
         turns += 1  # the first turn, which is always open
         wrong_turns += lost[-1].source != right[lost[-1].name].source
         assert lost[-1].name == query.graph[-1].name
         assert len({step.name for step in lost}) == len(lost)
         assert all(step.source == before.name for before, step in itertools.pairwise(lost))
-    assert abs(wrong_values / values - 0.2 * 99 / 100) < 0.04
+    assert abs(wrong_values / values - 0.2 * 100 / 101) < 0.04
     assert abs(wrong_facts / facts - 0.2 * 5 / 6) < 0.04
-    assert 0.1 < wrong_turns / turns < 0.25  # a wrong turn may hit the right name by chance
+    assert abs(wrong_turns / turns - 0.2) < 0.07
 
 
 def test_a_route_of_wrong_turns_alone_ends():
     for query in TRAIN:
         wandering = slipped(CONFIG, query, random.Random(query.id), 1.0, 1.0, 1.0)
-        assert 1 <= len(wandering.graph) <= len(query.graph)
-        assert all(0 <= step.value < 100 for step in wandering.graph)
+        assert 1 <= len(path(wandering)) <= len(wandering.graph) == len(query.graph)
+        assert all(0 <= step.value < 101 for step in wandering.graph)
+
+
+def test_what_has_slipped_may_slip_further():
+    rng = random.Random("twice")
+    for query in TRAIN:
+        once = slipped(CONFIG, query, rng, 0.3, 0.3, 0.3)
+        again = slipped(CONFIG, once, rng, 0.0, 0.0, 0.0)
+        assert (again.trace, again.graph) == (once.trace, once.graph)  # a wrong value is not put right
+        assert once.graph[-len(path(once)) :] == path(once) and once.trace.endswith(path(once)[-1].computed)
+        later = path(slipped(CONFIG, once, rng, 0.0, 0.0, 1.0))
+        assert [step.fact for step in later[1:]] == [step.fact for step in path(once)[1:]]
 
 
 def test_planting_by_hand():
@@ -155,7 +166,7 @@ def test_planting_by_hand():
     first = plant(CONFIG, QUERY, random.Random(0), step=1)
     planted = first.graph[-2].value
     assert planted != 35
-    assert first.trace == f"kiwi fig plum :\nplum =41\nfig = plum -6 ={planted}\nkiwi = fig +9 ={(planted + 9) % 100}"
+    assert first.trace == f"kiwi fig plum :\nplum =41\nfig = plum -6 ={planted}\nkiwi = fig +9 ={(planted + 9) % 101}"
     assert (first.text, first.answer, first.graph[:2]) == (QUERY.text, QUERY.answer, QUERY.graph[:2])
 
 
@@ -165,7 +176,7 @@ def test_planted_traces_are_wrong_and_consistent():
         planted = plant(CONFIG, query, rng)
         assert planted.graph[-1].value != int(query.answer)
         broken = [
-            step.value != OPERATIONS[step.operator](before.value, step.constant) % 100
+            step.value != OPERATIONS[step.operator](before.value, step.constant) % 101
             for before, step in itertools.pairwise(path(planted))
         ]
         assert sum(broken) == 1  # one wrong result, right arithmetic after it
@@ -215,13 +226,14 @@ def test_the_first_error(response, error):
         {"min_length": 8},
         {"warm_lengths": (0, 3)},
         {"warm_lengths": (3, 2)},
-        {"max_distractors": -1},
+        {"max_distractors": 1},
+        {"min_distractors": -1},
         {"modulus": 1},
         {"operators": ""},
         {"operators": "+/"},
         {"constants": ()},
         {"constants": (0, 7)},
-        {"constants": (100,)},
+        {"constants": (101,)},
         {"names": 9},
         {"names": 99},
     ],
@@ -233,8 +245,8 @@ def test_worlds_that_describe_no_problem_are_refused(wrong):
 
 def test_a_world_too_small_for_its_lists_is_refused():
     tiny = GuidedArithmeticConfig(
-        modulus=2, operators="+", constants=(1,), names=2, min_length=1, max_length=1, max_distractors=0,
-        warm_lengths=(1, 1), levels=(("only", 1, 1),), train_queries=5000,
+        modulus=2, operators="+", constants=(1,), names=2, min_length=1, max_length=1, min_distractors=0,
+        max_distractors=0, warm_lengths=(1, 1), levels=(("only", 1, 1),), train_queries=5000,
     )  # fmt: skip
     with pytest.raises(ReproError, match="wants 128 distinct problems"):
         guided_arithmetic.heldout(tiny)

@@ -24,8 +24,8 @@ from repro.policy.warmstart import (
 from tests.policy.tiny import SHAPE, WORLD
 
 GUIDED = GuidedArithmeticConfig(
-    names=6, min_length=1, max_length=2, max_distractors=1, warm_lengths=(1, 2), train_queries=16, heldout_queries=4,
-    levels=(("easy", 1, 1), ("hard", 2, 2)),
+    names=6, min_length=1, max_length=2, min_distractors=0, max_distractors=1, warm_lengths=(1, 2), train_queries=16,
+    heldout_queries=4, levels=(("easy", 1, 1), ("hard", 2, 2)),
 )  # fmt: skip
 SHORT = dict(steps=12, flat_steps=4, noisy_steps=4, warmup_steps=4, batch=4)
 
@@ -70,27 +70,26 @@ def test_only_the_formats_asked_for_are_taught():
     assert all(prompt == query.text for query, prompt, _ in taught(key(bare=1.0), 0, 50))
 
 
-@pytest.mark.parametrize("trust", [0.0, 1.0])
-def test_a_trusted_hint_is_cut_from_what_follows(trust):
-    settings = key(trust=trust, bare=0.0, hints=("full",), route_slip=0.3, fact_slip=0.3, slip=0.3)
+@pytest.mark.parametrize("doubt", [0.0, 1.0])
+def test_a_hint_tells_the_slips_before_it(doubt):
+    settings = key(doubt=doubt, bare=0.0, hints=("full",), route_slip=0.3, fact_slip=0.3, slip=0.3)
     differ = 0
     for query, prompt, response in taught(settings, 1, 200):
         shown = prompt.split("<hint>\n")[1].split("\n</hint>")[0]
-        assert shown == (response if trust else query.trace)
+        assert shown == (query.trace if doubt else response)
         assert prompt.startswith(query.text)
         differ += response != query.trace
     assert differ > 100  # slips there are
 
 
 def test_slips_have_the_chances_asked_for():
-    assert all(
-        response == query.trace for query, _, response in taught(key(slip=0.0, route_slip=0.0, fact_slip=0.0), 1, 50)
-    )
-    settings = key(seed=5, slip=0.5, route_slip=0.1, fact_slip=0.2)
+    none = key(slip=0.0, route_slip=0.0, fact_slip=0.0)
+    assert all(response == query.trace for query, _, response in taught(none, 1, 50))
+    settings = key(seed=5, slip=0.5, route_slip=0.1, fact_slip=0.2, doubt=0.25)
     slips = random.Random("slips:5")
     for query, _, response in taught(settings, 1, 50):
-        assert response == guided_arithmetic.slipped(GUIDED, query, slips, 0.1, 0.2, 0.5).trace
-        slips.random()  # whether the hint is to be trusted
+        shown = guided_arithmetic.slipped(GUIDED, query, slips, 0.075, 0.2 * 0.75, 0.375)
+        assert response == guided_arithmetic.slipped(GUIDED, shown, slips, 0.025, 0.05, 0.125).trace
 
 
 def test_a_policy_is_warmed_up_and_knows_the_worlds_words(tmp_path):
@@ -109,7 +108,7 @@ def test_a_world_and_a_warm_start_must_fit():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"bare": 1.5}, {"trust": -0.1}, {"route_slip": 2.0}, {"slip": (("leaf", 0.1),)}, {"slip": 1.1}]
+    "wrong", [{"bare": 1.5}, {"doubt": -0.1}, {"route_slip": 2.0}, {"slip": (("leaf", 0.1),)}, {"slip": 1.1}]
 )
 def test_chances_outside_0_to_1_are_refused(wrong):
     with pytest.raises(ReproError, match="slip"):
