@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
-from repro.study import STUDIES, claims, runs, summary, tables
+from repro.study import STUDIES, bill, claims, runs, summary, tables
 from repro.study.asympo_async import CONTROLS
-from repro.study.statistics import paired_t_interval
+from repro.study.cost_rules import ratio
+from repro.study.evidence import VERDICTS, Evidence, difference, spelled
+from repro.study.statistics import paired_t_interval, t_interval
+
+PAPERS = {"asympo": "ASymPO and SPO", "sgpo": "sGPO", "smepo": "SMEPO", "3spo": "3SPO"}
 
 _SECTION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -100,9 +105,80 @@ def outcome(root: Path) -> str:
     )
 
 
+def finding_sgpo(root: Path) -> str:
+    """What the sGPO study found, in a sentence per question, from its tables alone."""
+    results = _results("sgpo_math", root)
+    if results is None:
+        return "No small-tier results are committed yet."
+    study, present = STUDIES["sgpo_math"], set(results.runs["arm"])
+    evidence = Evidence(study, results)
+
+    def end(arm: str) -> str:
+        return f"{evidence.points(arm, 'mean_at_k').mean():.0f} %"
+
+    def minus(arm: str, other: str) -> str:
+        gap = difference(evidence, arm, other)
+        return f"{spelled(gap, 'points', 0)}, {gap.n} seeds" if gap.n else spelled(gap)
+
+    def times(arm: str, other: str, convention: str) -> str:
+        return spelled(ratio(evidence, arm, other, convention), "", 2, "")
+
+    lines = []
+    if {"sgpo", "uniform"} <= present:
+        lines.append(
+            f"- **Is it cheaper?** Uniform groups of 8 cost {times('sgpo', 'uniform', 'paper')} times what sGPO costs "
+            f"at the paper's prices, {times('sgpo', 'uniform', 'itemised')} times with FLOPs counted and updates charged "
+            "where there is a gradient; profiling is on the bill."
+        )
+        lines.append(
+            f"- **Is it as good?** sGPO ends at {end('sgpo')} held-out success, uniform groups at {end('uniform')}: "
+            f"{minus('sgpo', 'uniform')}."
+        )
+    if {"sgpo", "stop"} <= present:
+        lines.append(
+            f"- **Is it better than stopping early?** Uniform groups that stop at sGPO's cost end at {end('stop')}: "
+            f"sGPO minus them {minus('sgpo', 'stop')}."
+        )
+    asked = {"filtered8": "filter alone", "shuffled": "no order", "filtered2": "filter with groups of 2"}
+    if "sgpo" in present and present & set(asked):
+        gaps = "; ".join(f"{words} {minus(arm, 'sgpo')}" for arm, words in asked.items() if arm in present)
+        lines.append(f"- **What do its parts do?** Against sGPO: {gaps}.")
+    return "\n".join(lines) or "Too few arms are committed yet."
+
+
+def outcome_sgpo(root: Path) -> str:
+    """The table of the sGPO study's core arms."""
+    results = _results("sgpo_math", root)
+    if results is None:
+        return "No small-tier results are committed yet."
+    evidence, head = Evidence(STUDIES["sgpo_math"], results), "arm, seeds, held-out success %, pass@16 %, bill at the "
+    head += "paper's prices, bill with FLOPs counted, updates"
+    lines = [f"| {' | '.join(head.split(', '))} |", "|---" * len(head.split(", ")) + "|"]
+    for arm in evidence.study.arms.values():
+        runs = evidence.runs(arm.name)
+        if runs.empty:
+            continue
+        cells = [f"**{arm.label}**" if arm.core else arm.label, str(len(runs))]
+        cells += [
+            summary.spelled(t_interval(evidence.points(arm.name, metric)), 1) for metric in ("mean_at_k", "pass_at_k")
+        ]
+        cells += [f"{bill.total(runs, convention).mean() / 1e12:.2f} TFLOP" for convention in ("paper", "itemised")]
+        cells.append(f"{runs['updates'].mean():.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def ledger(root: Path) -> str:
-    """The ledger of claims."""
-    return claims.render_markdown(claims.ledger(root))
+    """The ledger of claims, folded by paper."""
+    rows = claims.ledger(root)
+    parts = []
+    for paper in dict.fromkeys(row["paper"] for row in rows):
+        mine = [row for row in rows if row["paper"] == paper]
+        verdicts = Counter(row["verdict"] for row in mine)
+        counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS if verdicts[verdict])
+        title = f"<details><summary><b>{PAPERS[paper]}</b>: {len(mine)} claims and controls: {counts}</summary>"
+        parts.append(f"{title}\n\n{claims.render_markdown(mine)}\n</details>")
+    return "\n\n".join(parts)
 
 
 def studies(root: Path) -> str:
@@ -153,5 +229,12 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 SECTIONS = {
-    "finding": finding, "outcome": outcome, "ledger": ledger, "studies": studies, "bench": bench, "timings": timings,
-}  # fmt: skip
+    "finding": finding,
+    "finding_sgpo": finding_sgpo,
+    "outcome": outcome,
+    "outcome_sgpo": outcome_sgpo,
+    "ledger": ledger,
+    "studies": studies,
+    "bench": bench,
+    "timings": timings,
+}
