@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -89,8 +90,9 @@ class StoredProducts(Sequence[Product]):
         return self._read(position % len(self))
 
     def _read(self, position: int) -> Product:
-        self._lines.seek(int(self._offsets[position]))
-        return _from_line(self._lines.readline())
+        start, end = map(int, self._offsets[position : position + 2])
+        # A read at a place, not a seek and a read: processes that were forked share the file's position.
+        return _from_line(os.pread(self._lines.fileno(), end - start, start))
 
 
 def _from_line(line: bytes) -> Product:
@@ -108,7 +110,8 @@ def load(config: DataConfig, shop: ShopConfig | None = None) -> tuple[Shop, Repo
     folder = Path(config.cache or config.folder) / f"index-{_digest(config, paths)}"
     if not (folder / "report.json").exists():
         _build(config, paths, folder)
-    report = Report(**json.loads((folder / "report.json").read_text("utf-8")))
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    report = Report(**{**report, "named": tuple(report["named"])})
     products = StoredProducts(folder)
     return Shop(products, SearchIndex.load(folder), _goals(config, paths, products), shop), report
 
@@ -159,12 +162,13 @@ def _build(config: DataConfig, paths: dict[str, Path], folder: Path) -> None:
                 asins.append(product.asin)
                 offsets.append(offsets[-1] + lines.write(json.dumps(astuple(product)).encode() + b"\n"))
                 yield product.document
+        if not asins:
+            first = f" First: {'; '.join(named[:3])}" if named else ""
+            raise ReproError(f"WebShop: no row of {paths['products']} describes a product.{first}")
 
     index = SearchIndex.build(documents(), asins)
-    if not asins:
-        raise ReproError(f"WebShop: no row of {paths['products']} describes a product. First: {'; '.join(named[:3])}")
     index.save(partial)
-    np.save(partial / "offsets.npy", np.array(offsets[:-1], dtype=np.int64), allow_pickle=False)
+    np.save(partial / "offsets.npy", np.array(offsets, dtype=np.int64), allow_pickle=False)
     (partial / "asins.json").write_text(json.dumps(asins), "utf-8")
     report = {**counts, "products": len(asins), "named": named}
     (partial / "report.json").write_text(json.dumps(report), "utf-8")

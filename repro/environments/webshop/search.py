@@ -63,7 +63,8 @@ class SearchIndex:
         ]
         bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
         vocabulary.setdefault("", len(vocabulary))  # bm25s wants a word, even where no document has any
-        bm25.index((corpus, vocabulary), create_empty_token=False, show_progress=False)
+        with np.errstate(invalid="ignore"):  # where no document has a word, their mean length is 0
+            bm25.index((corpus, vocabulary), create_empty_token=False, show_progress=False)
         return cls(bm25, _ranks(ids))
 
     def search(self, query: str, count: int) -> list[int]:
