@@ -157,6 +157,7 @@ def stream(config: HouseholdConfig, seed: int) -> Iterator[Game]:
     return households.stream(world(config), config.task_types, seed, _heldout_games(config))
 
 
+@cache
 def _heldout_games(config: HouseholdConfig) -> tuple[Game, ...]:
     return heldout(config)["valid_seen"].games
 

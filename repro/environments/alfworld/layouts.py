@@ -155,5 +155,6 @@ def stream(config: LayoutConfig, seed: int) -> Iterator[Game]:
     return households.stream(world(), config.task_types, seed, _heldout_games(config))
 
 
+@cache
 def _heldout_games(config: LayoutConfig) -> tuple[Game, ...]:
     return heldout(config)["valid_seen"].games
