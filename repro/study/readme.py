@@ -127,8 +127,8 @@ def finding_sgpo(root: Path) -> str:
     if {"sgpo", "uniform"} <= present:
         lines.append(
             f"- **Is it cheaper?** Uniform groups of 8 cost {times('sgpo', 'uniform', 'paper')} times what sGPO costs "
-            f"at the paper's prices, {times('sgpo', 'uniform', 'itemised')} times with FLOPs counted and updates charged "
-            "where there is a gradient; profiling is on the bill."
+            f"at the paper's prices, {times('sgpo', 'uniform', 'itemised')} times with FLOPs counted and updates "
+            "charged where there is a gradient; profiling is on the bill."
         )
         lines.append(
             f"- **Is it as good?** sGPO ends at {end('sgpo')} held-out success, uniform groups at {end('uniform')}: "
