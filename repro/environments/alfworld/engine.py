@@ -57,8 +57,8 @@ class Engine:
                 "or changes the sentence that a player reads; put it in plain words"
             )
         self.game, shown = game, names(problem)
-        receptacles = sorted(problem.receptacles, key=lambda r: r.id.lower())
-        objects = sorted(problem.objects, key=lambda o: o.id.lower())
+        receptacles = sorted((r for r in problem.receptacles if r.id in shown), key=lambda r: r.id.lower())
+        objects = sorted((o for o in problem.objects if o.id in shown), key=lambda o: o.id.lower())
         locations = sorted({r.location for r in receptacles if r.location})
         self.places = len(locations)  # the places one can go to; what is elsewhere stays there
         locations += sorted({problem.start, *(place for o in objects for place in o.locations)} - set(locations))

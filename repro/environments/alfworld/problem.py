@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.alfworld.pddl import KINDS, List, Reader, Word, conjuncts
+from repro.environments.alfworld.rules import check_rules
 from repro.errors import ReproError
 
 TASK_TYPES = (
@@ -118,7 +119,11 @@ class Game:
 
 
 def read_game(path: Path | str) -> Game:
-    """Loads one `game.tw-pddl`. Raises ReproError that names the file, and the line where its problem is malformed."""
+    """Loads one `game.tw-pddl`.
+
+    Raises ReproError that names the file, and the line where its problem is malformed; also for rules of play that
+    are not ALFWorld 0.4's.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -136,6 +141,7 @@ def read_game(path: Path | str) -> Game:
     walkthrough = content.get("walkthrough") or ()
     if isinstance(walkthrough, str) or not all(isinstance(command, str) for command in walkthrough):
         raise ReproError(f"{path}: the walkthrough is not a list of commands")
+    check_rules(str(content.get("pddl_domain")), content["grammar"], source=str(path))
     problem = parse_pddl(content["pddl_problem"], source=f"{path} (pddl_problem)")
     task = task_sentence(content["grammar"], source=str(path))
     return Game(problem, task, tuple(walkthrough), content.get("solvable"))

@@ -67,7 +67,7 @@ def main():
 
     small = games.train_list(games.HouseholdConfig(train_games=6), seed=0).games
     with tempfile.TemporaryDirectory() as folder:
-        for name, chosen, number in (("small", small, 20), ("odd", random_games(24), 28)):
+        for name, chosen, number in (("small", small, 20), ("odd", random_games(14), 28)):
             played = [record(game, folder, number) for game in chosen]
             lines = ",\n".join(json.dumps(game, ensure_ascii=False, separators=(",", ":")) for game in played)
             (FOLDER / f"{name}.json").write_text(f"[\n{lines}\n]\n")

@@ -1,15 +1,18 @@
 """The engine beside ALFWorld's own, where that is installed: fresh games, random and hostile commands."""
 
+import dataclasses
 import importlib.util
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 
 from repro.environments.alfworld import games
 from repro.environments.alfworld.differential import compare, hostile
 from repro.environments.alfworld.engine import Engine, Environment
-from repro.environments.alfworld.problem import TASK_TYPES
+from repro.environments.alfworld.problem import TASK_TYPES, Object
 from repro.environments.alfworld.reference import Reference, quicken, write_game
 from repro.errors import ReproError
 from tests.environments.alfworld.random_problems import random_game
@@ -48,9 +51,6 @@ def test_small_households_with_their_walkthroughs(tmp_path):
 @pytest.mark.oracle
 def test_the_quick_reference_says_what_the_installed_one_says(tmp_path):
     """`quicken` changes the process for good, so the installed one speaks first in a process of its own."""
-    import subprocess
-    import sys
-
     path = write_game(random_game("quick", "pick_cool_then_place_in_recep"), tmp_path / "game.tw-pddl")
     script = (
         "import json, random, sys\n"
@@ -71,22 +71,37 @@ def test_the_quick_reference_says_what_the_installed_one_says(tmp_path):
 
 @installed
 @pytest.mark.oracle
-@pytest.mark.parametrize("missing", ["object", "receptacle"])
-def test_both_refuse_a_goal_out_of_reach(missing, tmp_path):
-    import dataclasses
+def test_what_no_fact_mentions_does_not_count(tmp_path):
+    quicken()
+    game = random_game("unmentioned", "pick_and_place_simple", odd=False)
+    declared = (*game.problem.objects, *(Object(f"{kind}_bar_0") for kind in ("Mug", "Apple", "Plate")))
+    game = dataclasses.replace(game, problem=dataclasses.replace(game.problem, objects=declared))
+    assert not compare(write_game(game, tmp_path / "game.tw-pddl"), "unmentioned", 15)[1]
 
-    game = random_game("unreachable", "pick_two_obj_and_place", odd=False)
-    problem, goal = game.problem, game.problem.goal
-    if missing == "object":
-        wanted = [o for o in problem.objects if o.type == goal.object]
-        problem = dataclasses.replace(problem, objects=tuple(o for o in problem.objects if o not in wanted[1:]))
-    else:
-        problem = dataclasses.replace(problem, can_contain=frozenset())
-    game = dataclasses.replace(game, problem=problem)
+
+@installed
+@pytest.mark.oracle
+@pytest.mark.parametrize("task_type", TASK_TYPES)
+def test_both_refuse_a_goal_out_of_reach(task_type, tmp_path):
+    game = random_game("unreachable", task_type, odd=False)
+    goal = game.problem.goal
+    objects = tuple(o for o in game.problem.objects if o.type != goal.object)
+    game = dataclasses.replace(game, problem=dataclasses.replace(game.problem, objects=objects))
     with pytest.raises(ReproError):
         Engine(game)
     with pytest.raises(KeyError):
         Reference(write_game(game, tmp_path / "game.tw-pddl"))
+
+
+@installed
+@pytest.mark.oracle
+def test_both_accept_that_one_of_two_things_is_missing(tmp_path):
+    quicken()
+    game = random_game("one of two", "pick_two_obj_and_place", odd=False)
+    wanted = [o for o in game.problem.objects if o.type == game.problem.goal.object]
+    objects = tuple(o for o in game.problem.objects if o not in wanted[1:])
+    game = dataclasses.replace(game, problem=dataclasses.replace(game.problem, objects=objects))
+    assert not compare(write_game(game, tmp_path / "game.tw-pddl"), "one of two", 10)[1]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("textworld") is not None, reason="the reference is installed")

@@ -63,6 +63,12 @@ def test_the_opening_lists_receptacles_numbered_from_the_end():
     )
 
 
+def test_what_no_fact_mentions_does_not_exist():
+    declared = {"objects": (*OBJECTS, Object("Apple_bar_0")), "receptacles": (*RECEPTACLES, Receptacle("Fridge_bar_0"))}
+    assert environment(**declared).reset() == environment().reset()
+    assert play(environment(**declared), "go to cabinet 2", "open cabinet 2").endswith("you see a apple 2.")
+
+
 def test_look_in_the_middle_sees_nothing_and_the_first_commands_are_the_places():
     world = environment()
     world.reset()
@@ -280,7 +286,7 @@ def test_a_goal_may_be_true_at_the_start():
     [
         {"goal": Goal("pick_and_place_simple", "Bowl", receptacle="Cabinet")},
         {"goal": Goal("pick_and_place_simple", "Mug", receptacle="Bed")},
-        {"goal": Goal("pick_two_obj_and_place", "Mug", receptacle="Cabinet")},
+        {"goal": Goal("pick_two_obj_and_place", "Knife", receptacle="Fridge")},
         {"goal": Goal("pick_heat_then_place_in_recep", "Knife", receptacle="CounterTop")},
         {"goal": Goal("look_at_obj_in_light", "Mug", toggle="FloorLamp")},
         {"can_contain": frozenset()},

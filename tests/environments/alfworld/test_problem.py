@@ -169,7 +169,8 @@ def test_damaged_text_gives_a_problem_or_a_readable_error():
 
 def test_names_count_down_from_the_smallest_identifier():
     ids = ["Mug_bar__plus_00_dot_10", "mug_bar__minus_03_dot_00", "Mug_bar__plus_00_dot_20", "Sink_bar_1_bar_SinkBasin"]
-    problem = replace(PROBLEM, receptacles=(), objects=(Object("Mug"), *map(Object, ids)))
+    said = [Object(id, type="Mug") for id in ("Mug", *ids)]
+    problem = replace(PROBLEM, receptacles=(), objects=(*said, Object("Mug_bar_declared_only")))
     # Sorted without regard to case: _minus_03, _plus_00_dot_10, _plus_00_dot_20.
     assert names(problem) == {
         "mug_bar__minus_03_dot_00": "mug 3",
