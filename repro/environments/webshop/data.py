@@ -11,8 +11,8 @@ setup.sh (github.com/princeton-nlp/WebShop) fetches them. `repro.environments.we
 same formats.
 
 The first load writes a folder `index-<digest>` beside the files (or under `cache`): the products as lines of JSON with
-their offsets, and the search index as arrays that are mapped, not read. Memory stays far below the files' size: while
-indexing, 4 bytes for each word of a product and some 30 for each distinct one; afterwards only what is looked at.
+their offsets, and the search index as arrays that are mapped, not read. Indexing holds the file of attributes, 4 bytes
+for each word of a product and some 40 for each distinct one, never the products; afterwards only what is looked at.
 """
 
 from __future__ import annotations

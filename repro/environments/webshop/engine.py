@@ -23,7 +23,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 from repro.environments.webshop import text
@@ -90,6 +90,12 @@ class Shop:
         self._results_page = cached(self._results_page)
         self._item_page = cached(self._item_page)
         self._sub_page = cached(self._sub_page)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Where in the catalogue each identifier stands."""
+        asins = getattr(self.products, "asins", None) or [product.asin for product in self.products]
+        return {asin: position for position, asin in enumerate(asins)}
 
     def _hits(self, query: str) -> tuple[int, ...]:
         """Positions of the products found for a query, best first."""

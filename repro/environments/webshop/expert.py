@@ -7,7 +7,6 @@ for and buys. It goes on from any state, so it also says what to do after somebo
 from __future__ import annotations
 
 import random
-from functools import lru_cache
 
 from repro.environments.webshop.engine import Shop, WebShop
 from repro.environments.webshop.goals import Goal
@@ -42,16 +41,9 @@ def next_action(shop: WebShop) -> str:
 
 def target(shop: Shop, goal: Goal) -> int:
     """Position of the product that the goal was made from."""
-    return _positions(shop)[goal.asin]
+    return shop.positions[goal.asin]
 
 
-@lru_cache(maxsize=8)
-def _positions(shop: Shop) -> dict[str, int]:
-    asins = getattr(shop.products, "asins", None) or [product.asin for product in shop.products]
-    return {asin: position for position, asin in enumerate(asins)}
-
-
-@lru_cache(maxsize=65_536)
 def query(shop: Shop, goal: Goal) -> str:
     """The first query that finds the product: attributes and kind as asked for, the whole instruction, the title."""
     at = target(shop, goal)
