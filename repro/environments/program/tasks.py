@@ -4,7 +4,7 @@ A task is a chain of operations from the input to the result; its facts are shuf
 hang on the chain but never feed it. The policy has to find the route, plan it in words and write it as a program,
 which hidden tests judge:
 
-    kiwi : plum plus 3              (facts, one a line, in random order)
+    kiwi : plum +3                  (facts, one a line, in random order)
     fig : plum reversed             (a distractor)
     plum : input sorted
     in 3 1 4 out 4                  (a visible example)
@@ -13,13 +13,13 @@ which hidden tests judge:
     plan kiwi leading plum plus input sorted        (an expert trace: the plan from the result back to the input,
     ```                                              each operation behind what it works on, without its details,
     plum = input sort                                then the program)
-    kiwi = plum + 3
+    kiwi = plum +3
     return kiwi first
     ```
 
-Every word stands alone between spaces or at a line's end, so a word-level tokenizer covers tasks and traces. Facts,
-plan and program put source, operation and constant in one order: looking a fact up is then copying what followed a
-name, which a small transformer learns first.
+Spaces separate words, so a word-level tokenizer sees `+3` as a single token, and facts, plan and program put source
+and operation in one order: looking a fact up is then copying what followed a name. With constants as words of their
+own, one word further from the name, a policy of half a million parameters never learned to look them up.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from repro.errors import ReproError
 NAMES = "apple basil cedar daisy elder fig grape hazel iris jade kiwi lemon mango nut olive plum".split()
 HINT_WORDS = ("<hint>", "</hint>", "[CODE]")
 RETURN = "return"
-CONSTANTS = range(2, 10)
+CONSTANTS = range(2, 6)
 NUMBERS = range(0, 21)  # what a visible example may show
 MIN_OUTPUTS = 4  # different ones, of the hidden tests of a task: fewer could be guessed
-OPERATIONS = {  # the word in a task: the function or operator of a program
+OPERATIONS = {  # the word for it: the function or operator of a program
     "sorted": "sort", "reversed": "reverse", "shortened": "rest", "distinct": "unique",
     "total": "sum", "largest": "max", "smallest": "min", "counted": "count", "leading": "first", "trailing": "last",
     "plus": "+", "minus": "-", "times": "*", "divided": "/", "modulo": "%", "above": ">", "below": "<",
@@ -62,17 +62,17 @@ class Step:
     @property
     def fact(self) -> str:
         """As the task states it."""
-        return " ".join([self.name, ":", self.source, self.operation, *self._constant])
+        return f"{self.name} : {self.source} {self._operator if self.constant else self.operation}"
 
     @property
     def statement(self) -> str:
         """As a program computes it."""
         start = RETURN if self.name == RETURN else f"{self.name} ="
-        return " ".join([start, self.source, OPERATIONS[self.operation], *self._constant])
+        return f"{start} {self.source} {self._operator if self.constant else OPERATIONS[self.operation]}"
 
     @property
-    def _constant(self) -> list[str]:
-        return [str(self.constant)] if self.constant else []
+    def _operator(self) -> str:
+        return f"{OPERATIONS[self.operation]}{self.constant}"
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class ProgramConfig:
 
     names: int = 10  # how many of NAMES are in use; fewer are learned sooner
     min_statements: int = 3
-    max_statements: int = 5
+    max_statements: int = 6
     max_distractors: int = 2
-    warm_statements: tuple[int, int] = (1, 5)
+    warm_statements: tuple[int, int] = (1, 6)
     examples: int = 1  # visible ones, in the task's text
     train_queries: int = 512
     heldout_queries: int = 64  # per level
-    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 3), ("hard", 4, 5))
+    levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 4), ("hard", 5, 6))
 
     def __post_init__(self) -> None:
         ranges = {"training list": (self.min_statements, self.max_statements), "warm start": self.warm_statements}
@@ -111,9 +111,11 @@ class ProgramConfig:
 
 def vocabulary(config: ProgramConfig) -> list[str]:
     """Every word of this world's tasks, traces and hints."""
+    functions = [symbol for symbol in OPERATIONS.values() if symbol in FUNCTIONS]
+    operators = [f"{s}{c}" for s in OPERATIONS.values() if s not in FUNCTIONS for c in CONSTANTS]
     marks = [INPUT, ":", "in", "out", RETURN, "plan", FENCE, "="]
     numbers = [str(number) for number in NUMBERS]
-    return [*NAMES[: config.names], *OPERATIONS, *OPERATIONS.values(), *marks, *numbers, *HINT_WORDS]
+    return [*NAMES[: config.names], *OPERATIONS, *functions, *operators, *marks, *numbers, *HINT_WORDS]
 
 
 def result_type(operation: str, source: Type) -> Type | None:

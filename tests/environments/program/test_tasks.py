@@ -38,7 +38,7 @@ SMALL = replace(WORLD, train_queries=80, heldout_queries=12)
 
 # The chain is plum, kiwi, return; fig hangs on plum.
 CHAIN = (Step("plum", "input", "sorted"), Step("kiwi", "plum", "above", 9), Step("return", "kiwi", "leading"))
-TRACE = "plan kiwi leading plum above input sorted\n```\nplum = input sort\nkiwi = plum > 9\nreturn kiwi first\n```"
+TRACE = "plan kiwi leading plum above input sorted\n```\nplum = input sort\nkiwi = plum >9\nreturn kiwi first\n```"
 ANSWER = json.dumps([min([item for item in test if item > 9], default=0) for test in TESTS])
 QUERY = Query("hand", "", ANSWER, "medium", TRACE, (Step("fig", "plum", "reversed"), *CHAIN))
 
@@ -57,10 +57,10 @@ ON_LISTS = {
     "sorted": "sorted({x})", "reversed": "list(reversed({x}))", "shortened": "{x}[1:]",
     "distinct": "sorted(set({x}), key={x}.index)", "total": "sum({x})", "largest": "max([*{x}] or [0])",
     "smallest": "min([*{x}] or [0])", "counted": "len({x})", "leading": "([*{x}, 0])[0]",
-    "trailing": "([0, *{x}])[-1]", "above": "[i for i in {x} if i > {c}]", "below": "[i for i in {x} if i < {c}]",
+    "trailing": "([0, *{x}])[-1]",
 }  # fmt: skip
-ON_NUMBERS = {"plus": "{x} + {c}", "minus": "{x} - {c}", "times": "{x} * {c}", "divided": "{x} // {c}",
-              "modulo": "{x} % {c}"}  # fmt: skip
+ON_NUMBERS = {"+": "{x} + {c}", "-": "{x} - {c}", "*": "{x} * {c}", "/": "{x} // {c}", "%": "{x} % {c}"}
+FILTERS = {">": "[i for i in {x} if i > {c}]", "<": "[i for i in {x} if i < {c}]"}
 
 
 def to_python(text):
@@ -68,12 +68,13 @@ def to_python(text):
     facts = dict(re.findall(r"^(\w+) : (.*)$", text, re.MULTILINE))
     lines, wanted = [], "return"
     while wanted != "input":
-        source, word, *constant = facts[wanted].split()
-        if word in ON_NUMBERS:
-            item, number = (ON_NUMBERS[word].format(x=x, c=constant[0]) for x in ("i", source))
+        source, word = facts[wanted].split()
+        symbol, constant = word[0], word[1:]
+        if symbol in ON_NUMBERS:
+            item, number = (ON_NUMBERS[symbol].format(x=x, c=constant) for x in ("i", source))
             meaning = f"[{item} for i in {source}] if isinstance({source}, list) else {number}"
         else:
-            meaning = ON_LISTS[word].format(x=source, c=[*constant, 0][0])
+            meaning = (FILTERS[symbol] if symbol in FILTERS else ON_LISTS[word]).format(x=source, c=constant)
         lines.append(f"    answer = {meaning}" if wanted == "return" else f"    {wanted} = {meaning}")
         wanted = source
     namespace = {}
@@ -84,21 +85,21 @@ def to_python(text):
 def test_a_task_checked_by_hand():
     query = generate(WORLD, random.Random("hand:1"), "q", statements=(3, 3))
     assert query.text == (
-        "daisy : input shortened\ncedar : input distinct\napple : fig distinct\nfig : daisy modulo 9\n"
+        "daisy : input shortened\ncedar : input distinct\napple : fig distinct\nfig : daisy %5\n"
         "in 1 4 out 4\nreturn : fig leading"
     )
     assert query.trace == (
-        "plan fig leading daisy modulo input shortened\n```\ndaisy = input rest\nfig = daisy % 9\nreturn fig first\n```"
+        "plan fig leading daisy modulo input shortened\n```\ndaisy = input rest\nfig = daisy %5\nreturn fig first\n```"
     )
     # The first item of the rest is the second item, where there is one.
-    assert json.loads(query.answer) == [test[1] % 9 if len(test) > 1 else 0 for test in TESTS]
+    assert json.loads(query.answer) == [test[1] % 5 if len(test) > 1 else 0 for test in TESTS]
     assert query.level == "medium" and query.id == "q"
 
 
 def test_the_form_of_a_trace():
     assert expert_trace(CHAIN) == TRACE
     assert json.dumps(outputs(CHAIN)) == ANSWER
-    assert [step.fact for step in CHAIN] == ["plum : input sorted", "kiwi : plum above 9", "return : kiwi leading"]
+    assert [step.fact for step in CHAIN] == ["plum : input sorted", "kiwi : plum >9", "return : kiwi leading"]
 
 
 def test_expert_programs_agree_with_python():
@@ -155,22 +156,22 @@ def test_distractors_never_feed_the_result_and_facts_are_shuffled():
 
 def test_levels_are_ranges_of_statements():
     queries = some(WORLD, 200)
-    ranges = {"easy": (1, 2), "medium": (3, 3), "hard": (4, 5)}
+    ranges = {"easy": (1, 2), "medium": (3, 4), "hard": (5, 6)}
     assert {query.level for query in queries} == set(ranges)
     for query in queries:
         low, high = ranges[query.level]
         assert low <= size(query) <= high
-    assert generate(WORLD, random.Random(0), "x", statements=(6, 6)).level == "beyond"
+    assert generate(WORLD, random.Random(0), "x", statements=(7, 7)).level == "beyond"
     assert all({query.level for query in queries} == {level} for level, queries in heldout(SMALL).items())
     source = stream(SMALL, 0)
-    assert {size(query) for query in train_list(SMALL, 0)} == {3, 4, 5}
-    assert {size(next(source)) for _ in range(60)} == {1, 2, 3, 4, 5}
+    assert {size(query) for query in train_list(SMALL, 0)} == {3, 4, 5, 6}
+    assert {size(next(source)) for _ in range(60)} == {1, 2, 3, 4, 5, 6}
 
 
 def test_prompts_and_traces_are_short():
     for query in some(WORLD, 300):
-        assert len(query.text.split()) <= 5 * (size(query) + 2) + 10 <= 45
-        assert len(query.trace.split()) <= 7 * size(query) + 2 <= 37
+        assert len(query.text.split()) <= 4 * (size(query) + 2) + 10 <= 42
+        assert len(query.trace.split()) <= 6 * size(query) + 2 <= 38
 
 
 def test_guessing_rarely_passes():
@@ -205,17 +206,17 @@ def test_a_quarter_of_behaviours_is_held_out():
 
 def test_a_world_that_is_used_up_says_so():
     # One statement without constants, names or an example: few texts there are.
-    tiny = ProgramConfig(min_statements=1, max_statements=1, max_distractors=0, examples=0, train_queries=90,
+    tiny = ProgramConfig(min_statements=1, max_statements=1, max_distractors=0, examples=0, train_queries=60,
                          levels=(("easy", 1, 1),))  # fmt: skip
     assert len(train_list(replace(tiny, train_queries=20), 0)) == 20
     with pytest.raises(
-        ReproError, match=r"train:0 wants 90 distinct tasks, but the world of \(1, 1\) statements gives"
+        ReproError, match=r"train:0 wants 60 distinct tasks, but the world of \(1, 1\) statements gives"
     ):
         train_list(tiny, 0)
 
 
 @pytest.mark.parametrize("wrong", [
-    {"min_statements": 0}, {"min_statements": 6}, {"max_distractors": -1}, {"examples": -1}, {"names": 5},
+    {"min_statements": 0}, {"min_statements": 7}, {"max_distractors": -1}, {"examples": -1}, {"names": 5},
     {"names": 17}, {"warm_statements": (2, 1)}, {"warm_statements": (1, 10)},
     {"levels": (("hard", 4, 10),)}, {"levels": (("none", 0, 2),)}, {"levels": (("back", 3, 2),)},
 ])  # fmt: skip
@@ -226,7 +227,7 @@ def test_impossible_worlds_are_refused(wrong):
 
 def test_the_refusal_says_what_would_do():
     with pytest.raises(
-        ReproError, match="5 statements of the training list with 2 distractors need 6 names; world.names is 5"
+        ReproError, match="6 statements of the training list with 2 distractors need 7 names; world.names is 5"
     ):
         replace(WORLD, names=5)
 
@@ -238,7 +239,7 @@ def test_the_vocabulary_is_every_word_and_no_more(config):
     words = vocabulary(config)
     assert len(words) == len(set(words)) <= 100
     rng, used = random.Random(0), set()
-    for query in some(config, 400):
+    for query in some(config, 600):
         used |= {*query.text.split(), *query.trace.split(), *slipped(query, rng, 0.2, 0.2).trace.split()}
     assert used == set(words) - {"<hint>", "</hint>", "[CODE]"}
 
@@ -292,11 +293,11 @@ class Script:
      "plan fig leading plum reversed input sorted ``` plum = input sort fig = plum reverse return fig first ```"),
     (Script([0, 1], ["input"]), "plan input leading ``` return input first ```"),
     (Script([1, 0, 1, 1], ["input"]),
-     "plan kiwi leading input above ``` kiwi = input > 9 return kiwi first ```"),
+     "plan kiwi leading input above ``` kiwi = input >9 return kiwi first ```"),
     (Script([1, 1, 1, 1, 0, 1], ["minus", 4]),
-     "plan kiwi leading plum above input sorted ``` plum = input sort kiwi = plum - 4 return kiwi first ```"),
+     "plan kiwi leading plum above input sorted ``` plum = input sort kiwi = plum -4 return kiwi first ```"),
     (Script([1, 1, 1, 1, 1, 0], ["total"]),
-     "plan kiwi leading plum above input sorted ``` plum = input sort kiwi = plum > 9 return kiwi sum ```"),
+     "plan kiwi leading plum above input sorted ``` plum = input sort kiwi = plum >9 return kiwi sum ```"),
 ])  # fmt: skip
 def test_a_trace_carries_on_from_its_slip(script, trace):
     query = slipped(QUERY, script, route=0.5, misread=0.5)
@@ -321,7 +322,7 @@ def test_slips_fit_the_types_and_come_at_their_rates():
         assert verdict(query, trace) in ("passed", "wrong")
         if size(query) > 1:
             missed[trace != query.trace] += 1
-    # A misread statement stays as it was with a chance of at most 1 in 5 (five operations on numbers, 8 constants).
+    # A misread statement stays as it was with a chance of at most 1 in 5 (five operations on numbers, 4 constants).
     rate = misread[False] / misread.total()
     assert 0.3 * 0.8 - 0.04 < rate < 0.3 + 0.04
     assert missed[True] > 0.8 * missed.total()  # sometimes there is nowhere else to turn
@@ -344,7 +345,7 @@ def test_the_first_error_of_a_response():
     words = TRACE.split()
     assert first_error(QUERY, TRACE) == first_error(QUERY, " ".join(words)) == "none"
     assert first_error(QUERY, TRACE.replace("leading", "total")) == "plan"
-    assert first_error(QUERY, TRACE.replace("> 9", "> 8")) == "code"
+    assert first_error(QUERY, TRACE.replace(">9", ">8")) == "code"
     assert first_error(QUERY, "") == first_error(QUERY, TRACE[:-4]) == first_error(QUERY, TRACE + " plum") == "form"
 
 
@@ -365,4 +366,6 @@ def test_hints_are_short_and_made_of_the_worlds_words(masker):
 def test_words_have_one_meaning_each():
     words = [*OPERATIONS, *OPERATIONS.values()]
     assert len(set(words)) == len(words) == 34
-    assert set(OPERATIONS) == set(ON_LISTS) | set(ON_NUMBERS)
+    assert {OPERATIONS[word] if OPERATIONS[word] in {*ON_NUMBERS, *FILTERS} else word for word in OPERATIONS} == {
+        *ON_LISTS, *ON_NUMBERS, *FILTERS
+    }  # fmt: skip
