@@ -19,18 +19,19 @@ A state is a handful of integers: sets of things are bit masks over the things i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from repro.environments.alfworld import text
+from repro.environments.alfworld import actions, text
+from repro.environments.alfworld.actions import bits
 from repro.environments.alfworld.names import names
 from repro.environments.alfworld.problem import APPLIANCES, KNIVES, Game, Problem
 from repro.environments.alfworld.winning import check_reachable, winning
 from repro.errors import ReproError
 
 Handler = Callable[["Environment", Any], str]
-_SIGNS = ';|"<>[]{}#'
+_SIGNS = ';|"<>[]{}#'  # the grammar's own; inside a task's sentence they cut it short or worse
 _VIEWS = 4096  # situations that an engine remembers before it starts afresh; one takes about a kilobyte
 
 
@@ -74,7 +75,10 @@ class Engine:
             return sum(1 << i for i, o in enumerate(objects) if condition in o.conditions)
 
         self.pickupable, self.toggleable, self.sliceable = map(having, ("pickupable", "toggleable", "sliceable"))
-        self.treatable = tuple((_TREATMENTS[c], APPLIANCES[c].lower(), having(a)) for c, a in _ABILITIES.items())
+        self.treatable = [
+            (handler, verb, APPLIANCES[condition].lower(), having(ability))
+            for condition, (handler, verb, ability) in actions.TREATMENTS.items()
+        ]
         self.knives = {i for i, o in enumerate(objects) if (o.type or "").lower() in {k.lower() for k in KNIVES}}
         self.containers = {
             i: [shown[inner.id] for inner in objects if inner.container == o.id]
@@ -105,7 +109,9 @@ class Engine:
         start = (place, hand, opened, *conditions, tuple(contents), tuple(standing), (0,) * len(receptacles))
         self.identity = _digest(f"{self.household} {problem.start} {start} {self.goal} {game.task}")
         self.start = (self.identity, *start)
-        self.go = {f"go to {self.receptacle_name[r]}": (_go, r) for r in self.receptacles if self.location[r] >= 0}
+        self.go = {
+            f"go to {self.receptacle_name[r]}": (actions.go, r) for r in self.receptacles if self.location[r] >= 0
+        }
         self.views: dict[tuple, View] = {}
         self.texts: dict[tuple[int, int, int], str] = {}
 
@@ -125,30 +131,30 @@ class Engine:
 
     def view(self, place: int, hand: int, opened: int, contents: tuple[int, ...], sliceable: int) -> View:
         """The actions of a situation; `contents` are those of all receptacles, `sliceable` what the hand can slice."""
-        actions: dict[str, tuple[Handler, Any]] = {
-            "look": (_look, None), "inventory": (_inventory, None), "help": (_help, None)
+        found: dict[str, tuple[Handler, Any]] = {
+            "look": (actions.look, None), "inventory": (actions.inventory, None), "help": (actions.help_, None)
         }  # fmt: skip
         held = self.object_name[hand] if hand >= 0 else ""
         for r in self.here[place]:
             name, visible = self.receptacle_name[r], not self.openable[r] or opened >> r & 1
-            actions[f"examine {name}"] = (_examine_receptacle, r)
+            found[f"examine {name}"] = (actions.examine_receptacle, r)
             if self.openable[r]:
-                actions[f"close {name}" if visible else f"open {name}"] = (_close if visible else _open, r)
+                found[f"close {name}" if visible else f"open {name}"] = (actions.close if visible else actions.open_, r)
             if visible and hand < 0:
                 for i in bits(contents[r] & self.pickupable):
-                    actions[f"take {self.object_name[i]} from {name}"] = (_take, (i, r))
+                    found[f"take {self.object_name[i]} from {name}"] = (actions.take, (i, r))
             if visible and hand in self.fits[r]:
-                actions[f"move {held} to {name}"] = (_move, (hand, r))
+                found[f"move {held} to {name}"] = (actions.move, (hand, r))
             for i in bits(contents[r] & self.toggleable):
-                actions[f"use {self.object_name[i]}"] = (_use, i)
-            for handler, kind, able in self.treatable:
+                found[f"use {self.object_name[i]}"] = (actions.use, i)
+            for handler, verb, kind, able in self.treatable:
                 if hand >= 0 and self.kind[r] == kind and able >> hand & 1:
-                    actions[f"{_VERBS[handler]} {held} with {name}"] = (handler, (hand, r))
+                    found[f"{verb} {held} with {name}"] = (handler, (hand, r))
         if hand >= 0:
-            actions[f"examine {held}"] = (_examine_object, hand)
+            found[f"examine {held}"] = (actions.examine_object, hand)
             for i in bits(sliceable):
-                actions[f"slice {self.object_name[i]} with {held}"] = (_slice, (i, hand))
-        return View(actions)
+                found[f"slice {self.object_name[i]} with {held}"] = (actions.slice_, (i, hand))
+        return View(found)
 
     def commands(self, place: int, view: View) -> list[str]:
         """All admissible commands, sorted."""
@@ -185,7 +191,7 @@ class Environment:
         engine = self.engine
         self.restore(engine.start)
         if engine.here[self.place]:
-            view = _look(self, None)
+            view = actions.look(self, None)
         else:
             view = text.middle([engine.receptacle_name[r] for r in engine.receptacles if engine.location[r] >= 0])
         return text.intro(view, engine.game.task)
@@ -255,148 +261,6 @@ class Environment:
                 engine.views.clear()
             view = engine.views[key] = engine.view(place, hand, self.opened, contents, sliceable)
         self.view = view
-
-
-def bits(mask: int) -> Iterator[int]:
-    """The positions of the ones, ascending."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
-
-
-# What commands do
-
-
-def _contents(env: Environment, receptacle: int) -> str:
-    return env.engine.in_receptacle(receptacle, env.opened & 1 << receptacle, env.contents[receptacle])
-
-
-def _look(env: Environment, _: None) -> str:
-    engine, here = env.engine, env.engine.here[env.place]
-    if not here:
-        return text.middle([])
-    standing = env.standing[env.place] if engine.loose[env.place] else 0
-    floor = [engine.object_name[i] for i in bits(standing) for r in here if env.removed[r] >> i & 1]
-    return text.facing([engine.receptacle_name[r] for r in here], floor)
-
-
-def _inventory(env: Environment, _: None) -> str:
-    return text.inventory(env.inventory)
-
-
-def _help(env: Environment, _: None) -> str:
-    return text.HELP
-
-
-def _go(env: Environment, receptacle: int) -> str:
-    engine = env.engine
-    place = engine.location[receptacle]
-    if place == env.place:
-        return text.NOTHING_HAPPENS
-    env.place = place
-    env.enter()
-    if engine.light:
-        env.won = engine.won(env)
-    return f"You arrive at {engine.receptacle_name[receptacle]}. {_contents(env, receptacle)}"
-
-
-def _open(env: Environment, receptacle: int) -> str:
-    env.opened |= 1 << receptacle
-    env.enter()
-    return f"You open the {env.engine.receptacle_name[receptacle]}. {_contents(env, receptacle)}"
-
-
-def _close(env: Environment, receptacle: int) -> str:
-    env.opened &= ~(1 << receptacle)
-    env.enter()
-    return f"You close the {env.engine.receptacle_name[receptacle]}."
-
-
-def _take(env: Environment, what: tuple[int, int]) -> str:
-    (thing, receptacle), engine = what, env.engine
-    bit, place = 1 << thing, env.place
-    env.hand = thing
-    env.contents = _with(env.contents, receptacle, env.contents[receptacle] & ~bit)
-    if env.standing[place] & bit:
-        env.standing = _with(env.standing, place, env.standing[place] & ~bit)
-    if engine.loose[place]:
-        env.removed = _with(env.removed, receptacle, env.removed[receptacle] | bit)
-    env.enter()
-    env.won = engine.won(env)
-    return f"You pick up the {engine.object_name[thing]} from the {engine.receptacle_name[receptacle]}."
-
-
-def _move(env: Environment, what: tuple[int, int]) -> str:
-    (thing, receptacle), engine = what, env.engine
-    bit, place = 1 << thing, env.place
-    env.hand = -1
-    env.contents = _with(env.contents, receptacle, env.contents[receptacle] | bit)
-    if engine.tracked[place] & bit:
-        env.standing = _with(env.standing, place, env.standing[place] | bit)
-    if env.removed[receptacle] & bit:
-        env.removed = _with(env.removed, receptacle, env.removed[receptacle] & ~bit)
-    env.enter()
-    env.won = engine.won(env)
-    return f"You move the {engine.object_name[thing]} to the {engine.receptacle_name[receptacle]}."
-
-
-def _with(values: tuple[int, ...], index: int, value: int) -> tuple[int, ...]:
-    return (*values[:index], value, *values[index + 1 :])
-
-
-def _clean(env: Environment, what: tuple[int, int]) -> str:
-    env.clean |= 1 << what[0]
-    return _treated(env, "clean", what)
-
-
-def _heat(env: Environment, what: tuple[int, int]) -> str:
-    env.hot |= 1 << what[0]
-    env.cool &= ~(1 << what[0])
-    return _treated(env, "heat", what)
-
-
-def _cool(env: Environment, what: tuple[int, int]) -> str:
-    env.cool |= 1 << what[0]
-    env.hot &= ~(1 << what[0])
-    return _treated(env, "cool", what)
-
-
-def _treated(env: Environment, verb: str, what: tuple[int, int]) -> str:
-    engine = env.engine
-    env.won = engine.won(env)  # a file may say that the thing in hand lies somewhere too
-    return f"You {verb} the {engine.object_name[what[0]]} using the {engine.receptacle_name[what[1]]}."
-
-
-def _use(env: Environment, thing: int) -> str:
-    env.toggled |= 1 << thing
-    env.won = env.engine.won(env)
-    return f"You turn on the {env.engine.object_name[thing]}."
-
-
-def _slice(env: Environment, what: tuple[int, int]) -> str:
-    env.sliced |= 1 << what[0]
-    return f"You sliced the {env.engine.object_name[what[0]]} with the {env.engine.object_name[what[1]]}."
-
-
-def _examine_receptacle(env: Environment, receptacle: int) -> str:
-    return _contents(env, receptacle)
-
-
-def _examine_object(env: Environment, thing: int) -> str:
-    engine, name = env.engine, env.engine.object_name[thing]
-    if thing in engine.containers:
-        return text.container(name, engine.containers[thing])
-    clean, hot, cool, on, sliceable, sliced = (
-        bool(mask >> thing & 1)
-        for mask in (env.clean, env.hot, env.cool, env.toggled & engine.toggleable, engine.sliceable, env.sliced)
-    )
-    return text.thing(name, clean=clean, hot=hot, cool=cool, on=on, sliceable=sliceable, sliced=sliced)
-
-
-_ABILITIES = {"isClean": "cleanable", "isHot": "heatable", "isCool": "coolable"}
-_TREATMENTS = {"isClean": _clean, "isHot": _heat, "isCool": _cool}
-_VERBS = {_clean: "clean", _heat: "heat", _cool: "cool"}
 
 
 @lru_cache(maxsize=2**16)
