@@ -239,7 +239,7 @@ def test_the_vocabulary_is_every_word_and_no_more(config):
     words = vocabulary(config)
     assert len(words) == len(set(words)) <= 100
     rng, used = random.Random(0), set()
-    for query in some(config, 600):
+    for query in some(replace(config, examples=3), 400):
         used |= {*query.text.split(), *query.trace.split(), *slipped(query, rng, 0.2, 0.2).trace.split()}
     assert used == set(words) - {"<hint>", "</hint>", "[CODE]"}
 
