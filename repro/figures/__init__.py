@@ -16,9 +16,9 @@ from repro.errors import ReproError
 from repro.figures import style
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
-from repro.figures.cost import SGPO_FIGURES
 from repro.figures.curves import convergence, curve_figure
 from repro.figures.mechanism import boundary, mechanism, mechanism_by_lag
+from repro.figures.phases import SGPO_FIGURES
 from repro.figures.queue import queue
 from repro.figures.sweeps import lag_sweep, learning_rate
 from repro.study import STUDIES, study_named, tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -135,11 +136,15 @@ def shares(solved: ArrayLike) -> NDArray:
 
 @style.styled
 def difficulty_histogram(
-    before: ArrayLike, after: ArrayLike | None = None, title: str = "How difficult the queries are for the policy"
+    before: ArrayLike,
+    after: ArrayLike | None = None,
+    title: str = "How difficult the queries are for the policy",
+    table: pd.DataFrame | None = None,
 ) -> Figure:
     """Queries by times solved in 8, and by what sGPO makes of them, before and after training on them.
 
-    `before`, `after`: successes in 8 samples of each query, (queries,) or (runs, queries). ReproError as of `shares`.
+    `before`, `after`: successes in 8 samples of each query, (queries,) or (runs, queries); `table`: the rows of `runs`
+    behind them, whose tier decides on the stamp. ReproError as of `shares`.
     """
     found = {"before": (shares(before), BEFORE)}
     if after is not None:
@@ -176,7 +181,7 @@ def difficulty_histogram(
         f"Share of the training queries by successes in {SAMPLES} samples. {drawn}. "
         "Orange strokes: shares of DAPO-Math-17k before training, from sGPO's Figure 8 (38, 15, 11, 27 and 9 %)."
     )
-    return style.finish(figure, title, caption)
+    return style.finish(figure, title, caption, table)
 
 
 def _bars(ax: Axes, at: NDArray, share: NDArray, width: float, colour: str, name: str) -> None:
