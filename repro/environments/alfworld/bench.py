@@ -32,9 +32,9 @@ def bench_engine(
 ) -> list[dict[str, Any]]:
     """Rows for each shape (receptacles, objects) of the household; a step is an observation and an admissible list.
 
-    `alfworld_steps`: first episodes, each in an engine that has seen nothing yet; `alfworld_steps_known`: the same
-    episodes in engines that remember their situations, as in training on a finite list of games. The reference plays
-    the first game's commands as installed, a piece in each repeat; its loading is not timed. Two rows have no peer:
+    `alfworld_steps_...`: first episodes, each in an engine that has seen nothing yet; `alfworld_steps_known_...`: the
+    same episodes in engines that remember their situations, as in training on a finite list of games. The reference
+    plays the first game's commands as installed, a piece in each repeat; its loading is not timed. No peer have
     building engines, and taking and restoring snapshots, which the reference cannot do. Each row has `name`, `ours`,
     `peer`, `peer_name`, `ratio`, `unit`, `settings` and ranges as in `repro.bench`; where the reference is not
     installed, `peer` and `ratio` are None.
@@ -43,11 +43,13 @@ def bench_engine(
     for receptacles, objects in shapes:
         made = [bench_game(receptacles, objects, seed) for seed in range(games)]
         scripts = [_script(Engine(game), seed, turns) for seed, game in enumerate(made)]
-        rows += _rows(made, scripts, repeats, f"{receptacles} receptacles, {objects} objects")
+        rows += _rows(made, scripts, repeats, receptacles, objects)
     return rows
 
 
-def _rows(made: list[Game], scripts: list[list[str]], repeats: int, settings: str) -> list[dict[str, Any]]:
+def _rows(
+    made: list[Game], scripts: list[list[str]], repeats: int, receptacles: int, objects: int
+) -> list[dict[str, Any]]:
     known = [Environment(Engine(game)) for game in made]
     rates: dict[str, list[float]] = {name: [] for name in ("first", "known", "peer", "build", "restore")}
 
@@ -76,11 +78,15 @@ def _rows(made: list[Game], scripts: list[list[str]], repeats: int, settings: st
         if pieces:
             _time(rates["peer"], pieces[repeat])
     peer = f"TextWorld {importlib.metadata.version('textworld')}" if pieces else f"TextWorld (not installed: {INSTALL})"
+    settings = f"{receptacles} receptacles, {objects} objects"
     return [
-        _row("alfworld_steps", "steps/s", rates["first"], rates["peer"], peer, settings),
-        _row("alfworld_steps_known", "steps/s", rates["known"], rates["peer"], peer, settings),
-        _row("alfworld_build", "games/s", rates["build"], [], None, settings),
-        _row("alfworld_restore", "states/s", rates["restore"], [], None, settings),
+        _row(f"alfworld_{name}_{receptacles}x{objects}", unit, rates[side], compared, peer_name, settings)
+        for name, unit, side, compared, peer_name in (
+            ("steps", "steps/s", "first", rates["peer"], peer),
+            ("steps_known", "steps/s", "known", rates["peer"], peer),
+            ("build", "games/s", "build", [], None),
+            ("restore", "states/s", "restore", [], None),
+        )
     ]
 
 

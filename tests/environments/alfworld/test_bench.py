@@ -9,9 +9,8 @@ from repro.environments.alfworld.engine import Engine
 def test_rows_have_the_shape_of_the_other_benchmarks(tmp_path, monkeypatch):
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "data"))
     rows = bench_engine(shapes=((8, 4),), games=2, turns=4, repeats=2)
-    assert [row["name"] for row in rows] == [
-        "alfworld_steps", "alfworld_steps_known", "alfworld_build", "alfworld_restore"
-    ]  # fmt: skip
+    names = ["steps_8x4", "steps_known_8x4", "build_8x4", "restore_8x4"]
+    assert [row["name"] for row in rows] == [f"alfworld_{name}" for name in names]
     installed = bool(importlib.util.find_spec("textworld") and importlib.util.find_spec("alfworld"))
     for row, compared in zip(rows, (installed, installed, False, False), strict=True):
         assert {"ours", "peer", "peer_name", "ratio", "unit", "settings", "repeats"} <= set(row)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from repro.environments.alfworld import games
+from repro.environments.alfworld import games, text
 from repro.environments.alfworld.differential import compare, hostile
 from repro.environments.alfworld.engine import Engine, Environment
 from repro.environments.alfworld.problem import TASK_TYPES, Object
@@ -45,6 +45,20 @@ def test_small_households_with_their_walkthroughs(tmp_path):
     for game in games.train_list(games.HouseholdConfig(train_games=6), seed=1).games:
         agreed, differences = compare(write_game(game, tmp_path / "game.tw-pddl"), game.id, 20)
         assert not differences and agreed.total() == 25 + len(game.walkthrough)
+
+
+@installed
+@pytest.mark.oracle
+def test_published_games_spell_out_their_help(tmp_path):
+    """Published files were made by an older release and amended: `help` has its text where newer ones refer to it."""
+    quicken()
+    path = write_game(random_game("published", "look_at_obj_in_light", odd=False), tmp_path / "game.tw-pddl")
+    content = json.loads(path.read_text())
+    before, _, _ = content["grammar"].partition("action help {")
+    spelled = f'action help {{\n    template :: "help";\n    feedback :: "\n{text.HELP}";\n}}\n'
+    path.write_text(json.dumps(content | {"grammar": before + spelled}))
+    agreed, differences = compare(path, "published", 25)
+    assert not differences and agreed["help"]
 
 
 @installed
