@@ -40,8 +40,9 @@ def taught(key, phase, count):
 
 
 def test_the_plain_warm_start_keeps_its_identity():
-    """The hash of a plain warm start's config, as it was before there was a guided one."""
+    """Results are stored under the hash of their config: the plain one is what it was before there was a guided one."""
     plain = WarmStartKey(ArithmeticConfig(), PolicyConfig(), WarmStartConfig(), 0)
+    assert config_hash(plain) == "978bb0001b4b"
     assert to_dict(plain)["warmstart"]["kind"] == "WarmStartConfig"
     assert set(to_dict(plain)["warmstart"]) == {
         "kind", "steps", "flat_steps", "noisy_steps", "slip", "batch", "muon_lr", "adam_lr", "noisy_lr_scale",
