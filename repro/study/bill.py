@@ -66,7 +66,7 @@ def cost_to_reach(tables: Tables, convention: str, threshold: float) -> pd.DataF
     Between the last evaluation below `threshold` and the first at or above it, the bill is interpolated linearly.
     """
     points = pd.concat([accuracy(tables).rename("success"), cumulative(tables, convention).rename("bill")], axis=1)
-    rows = {}
+    keys, rows = [], []
     for key, run in points.dropna().groupby(level=["arm", "seed"]):
         success, bill = run["success"].to_numpy(), run["bill"].to_numpy()
         above = (success >= threshold).nonzero()[0]
@@ -78,8 +78,10 @@ def cost_to_reach(tables: Tables, convention: str, threshold: float) -> pd.DataF
             b, a = above[0], above[0] - 1
             share = (threshold - success[a]) / (success[b] - success[a])
             reached = bill[a] + share * (bill[b] - bill[a])
-        rows[key] = {"reached": reached, "end": bill[-1]}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["reached", "end"]).rename_axis(["arm", "seed"])
+        keys.append(key)
+        rows.append({"reached": reached, "end": bill[-1]})
+    index = pd.MultiIndex.from_tuples(keys, names=["arm", "seed"])
+    return pd.DataFrame(rows, index=index, columns=["reached", "end"], dtype=float)
 
 
 def _training(rows: pd.DataFrame, convention: str, parameters: pd.Series) -> pd.Series:

@@ -83,8 +83,14 @@ def cheaper(convention: str) -> Rule:
 def _cheaper_to_reach(evidence: Evidence, arm: str, other: str, convention: str) -> Judgement:
     table = bill.cost_to_reach(evidence.tables, convention, THRESHOLD)
     planned = [evidence.runs(name).index for name in (arm, other)]
-    seeds = planned[0].intersection(planned[1])
-    a, b = (table.loc[name].reindex(seeds) for name in (arm, other))
+    reached = {name: table[table.index.get_level_values("arm") == name].droplevel("arm") for name in (arm, other)}
+    # A warm start beyond the threshold cost nothing to reach: such a pair has no ratio.
+    free = [frame.index[frame["reached"] == 0] for frame in reached.values()]
+    seeds = planned[0].intersection(planned[1]).difference(free[0].union(free[1]))
+    seeds = seeds.intersection(reached[arm].index).intersection(reached[other].index)
+    if seeds.empty:
+        return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0))
+    a, b = (reached[name].loc[seeds] for name in (arm, other))
     known = [None if np.isnan(x) else x for x in a["reached"]], [None if np.isnan(x) else x for x in b["reached"]]
     times = paired_time_ratio(*known, a["end"].to_numpy(), b["end"].to_numpy())
     note = (
@@ -162,6 +168,8 @@ def shares(evidence: Evidence, arm: str, low: float, high: float) -> dict[str, n
 
 def _share_moves(evidence: Evidence, arm: str, low: float, high: float, sign: int) -> Judgement:
     share = shares(evidence, arm, low, high)
+    if not len(share["before"]):
+        return Judgement(INCONCLUSIVE, Interval(nan, -inf, inf, 0), "no run has a profile")
     change = paired_t_interval(share["after"], share["before"])
     note = f"from {share['before'].mean():.1f} to {share['after'].mean():.1f} % of the queries"
     if sign * change.low > 0 and sign * change.high > 0:
@@ -185,7 +193,7 @@ def _by_phase(evidence: Evidence, arm: str) -> dict[int, list[tuple[int, np.ndar
     """For each seed its phases in order: (group size, tokens an update, reward of the updates)."""
     columns = {name: evidence.curve(arm, name) for name in ("rollouts", "groups", "generated_tokens", "reward")}
     found: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {}
-    for seed in evidence.runs(arm).index:
+    for seed in columns["groups"].index.unique("seed"):
         rollouts, groups, tokens, reward = (columns[name].loc[seed].to_numpy() for name in columns)
         size = np.rint(rollouts / groups).astype(int)
         cuts = [0, *(np.flatnonzero(np.diff(size)) + 1), len(size)]

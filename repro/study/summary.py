@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from repro.study import bill
 from repro.study.definition import COLLAPSE, TIERS, Study
 from repro.study.statistics import Interval, t_interval
 from repro.study.tables import Tables
@@ -23,7 +24,7 @@ def setup(study: Study, tier: str) -> str:
     """What every run of a tier shares, from the config itself. Imports torch, as configs name policies."""
     config = study.config(next(iter(study.arms)), 0, tier)
     world, policy, training, evaluation = config.world, config.policy, config.training, config.evaluation
-    allocation, levels = config.recipe.allocation, ", ".join(f"{n} {a}-{b}" for n, a, b in world.levels)
+    levels = ", ".join(f"{n} {a}-{b}" for n, a, b in world.levels)
     model = f"Qwen2, {policy.layers} layers of width {policy.hidden}, from scratch, supervised warm start"
     rows = {
         "tier": f"{tier}: {TIERS[tier]}",
@@ -31,8 +32,8 @@ def setup(study: Study, tier: str) -> str:
         "train queries": f"{world.train_queries}, fixed and finite: chains of {world.min_length} to {world.max_length} "
         f"operations, up to {world.max_distractors} distractors",
         "held-out queries": f"{world.heldout_queries} a level, disjoint from training; operations by level: {levels}",
-        "updates": f"{training.updates}, each on {allocation.prompts} prompts x {allocation.group_size} responses of "
-        f"up to {training.max_new_tokens} tokens at temperature {training.temperature:g}",
+        "updates": f"{_updates(study, tier)} of up to {training.max_new_tokens} tokens at temperature "
+        f"{training.temperature:g}",
         "optimiser": f"AdamW, learning rate {training.learning_rate:g}, betas {training.betas}, weight decay "
         f"{training.weight_decay:g}, gradient norm clipped at {training.clip_norm:g}; the same for every arm",
         "final evaluation": f"{evaluation.final_queries} queries a level, {evaluation.final_samples} samples each, of "
@@ -43,15 +44,27 @@ def setup(study: Study, tier: str) -> str:
     return _markdown(["", "fixed before the first run"], rows.items())
 
 
+def _updates(study: Study, tier: str) -> str:
+    """How many updates of what; of arms that differ in their allocation only what they share."""
+    configs = [study.config(arm, 0, tier) for arm in study.arms]
+    allocations = {config.recipe.allocation for config in configs}
+    prompts = ", ".join(str(n) for n in sorted({allocation.prompts for allocation in allocations}))
+    if len(allocations) == 1:
+        (allocation,), updates = allocations, configs[0].training.updates
+        return f"{updates}, each on {prompts} prompts x {allocation.group_size} responses"
+    return f"about {prompts} prompts each; an arm's allocation says how many updates, and how many responses a prompt,"
+
+
 def plan(study: Study, tier: str) -> str:
-    """What a tier runs unless told otherwise: conditions, paired seeds, and algorithms with core ones bold."""
+    """What a tier runs unless told otherwise: conditions, paired seeds, and arms with core ones bold."""
     rows: dict[str, dict[int, list[str]]] = {}
     for name in dict.fromkeys(cell.arm for cell in study.cells(tier)):
-        arm, label = study.arms[name], name.partition("@")[0]
+        arm, (algorithm, at, _) = study.arms[name], name.partition("@")
+        label = algorithm if at else arm.label  # with "@" the rest of the name is the condition
         by_seeds = rows.setdefault(arm.condition, {}).setdefault(study.seeds(name, tier), [])
         by_seeds.append(f"**{label}**" if arm.core else label)
     lines = [(f"`{c}`", n, ", ".join(names)) for c, by_seeds in rows.items() for n, names in by_seeds.items()]
-    return _markdown(["condition", "seeds", "algorithms (core in bold)"], lines)
+    return _markdown(["condition", "seeds", "arms (core in bold)"], lines)
 
 
 def outcome(tables: Tables, study: Study, condition: str) -> str:
@@ -77,8 +90,55 @@ def outcome(tables: Tables, study: Study, condition: str) -> str:
     stamp = NOT_EVIDENCE if (tables.runs["tier"] == "smoke").any() else ""
     if not rows:
         return f"{stamp}No runs at `{condition}` in these tables."
-    head = ["arm", "seeds", "collapsed", "last reward", "mean@8, %", "pass@8, %", "lag, updates", "s a run"]
+    k = _samples(tables.runs)
+    head = ["arm", "seeds", "collapsed", "last reward", f"mean@{k}, %", f"pass@{k}, %", "lag, updates", "s a run"]
     return stamp + _markdown(head, rows)
+
+
+def costs(tables: Tables, study: Study, reference: str) -> str:
+    """A row an arm: final held-out success over all and by level, and its bill over the reference's, paired by seed.
+
+    Success in percent with t intervals, levels without; bills as geometric means of ratios with their t intervals, in
+    every convention of `bill`; updates and rollouts as means over seeds.
+    """
+    runs, rows = tables.runs, []
+    levels = [name.removeprefix("mean_at_k_") for name in runs.columns if name.startswith("mean_at_k_")]
+    base = runs[runs["arm"] == reference].set_index("seed")
+    for name, arm in study.arms.items():
+        own = runs[runs["arm"] == name].set_index("seed")
+        if own.empty:
+            continue
+        ratios = [spelled(_ratio(bill.total(own, c), bill.total(base, c)), 2) for c in bill.CONVENTIONS]
+        rows.append([
+            f"**{arm.label}**" if arm.core else arm.label,
+            len(own),
+            spelled(_interval(own["mean_at_k"], 100), 1),
+            *(f"{100 * own[f'mean_at_k_{level}'].mean():.1f}" for level in levels),
+            spelled(_interval(own["pass_at_k"], 100), 1),
+            *(["1"] * len(ratios) if name == reference else ratios),
+            f"{own['updates'].mean():.0f}",
+            f"{own['rollouts'].mean():.0f}",
+        ])  # fmt: skip
+    stamp = NOT_EVIDENCE if (runs["tier"] == "smoke").any() else ""
+    k, prices = _samples(runs), [f"bill, {name}" for name in bill.CONVENTIONS]
+    head = ["arm", "seeds", f"avg@{k}, %", *levels, f"pass@{k}, %", *prices, "updates", "rollouts"]
+    return stamp + _markdown(head, rows)
+
+
+def _ratio(own: pd.Series, base: pd.Series) -> Interval | None:
+    """Geometric mean of own / base over the seeds of both."""
+    logs = np.log((own / base).dropna().astype(float))
+    if logs.empty:
+        return None
+    mean = t_interval(logs)
+    with np.errstate(over="ignore"):
+        ends = [float(np.exp(value)) for value in (mean.estimate, mean.low, mean.high)]
+    return Interval(*ends, mean.n)
+
+
+def _samples(runs: pd.DataFrame) -> str:
+    """Samples a query in final evaluations: "8", or "4/8" where runs differ."""
+    return "/".join(str(n) for n in sorted(runs["eval_samples"].dropna().unique())) or "k"
 
 
 def count(tables: Tables) -> str:
@@ -130,7 +190,7 @@ def spelled(interval: Interval | None, digits: int) -> str:
     """`12.3 [10.1, 14.5]`; a single run has no interval, and nothing measured is a dash."""
     if interval is None:
         return "-"
-    if not isfinite(interval.low):
+    if interval.n == 1:
         return f"{interval.estimate:.{digits}f} (one seed)"
     return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 

@@ -1,0 +1,142 @@
+"""What sGPO would cost with other constants: bills predicted from profiles alone, before anything is trained.
+
+Two conventions, both in rollouts, as if all responses were equally long:
+
+| convention | a profiled rollout | a rollout in training |
+|---|---|---|
+| paper | 2P a token | 12P a token, trained on or not (Appendix G.4) |
+| itemised | 2P a token | 2P a token, and 6P more where its group has successes and failures |
+
+Whether a group is going to have both is predicted from the success rate at the start, which training changes: the
+second convention's prediction is for the first steps rather than for the last.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pandas as pd
+
+from repro.algorithms.allocation import Profile
+from repro.algorithms.sgpo import PAPER_BUCKETS, SGPO, bill
+from repro.errors import ReproError
+from repro.study.statistics import t_interval
+from repro.study.tables import Tables
+
+PRICE = 6.0  # 12P over 2P
+UPDATE = 3.0  # 6P over 2P
+BASELINE = 8  # group size of the uniform baseline
+
+
+def finest(tables: Tables) -> dict[int, Profile]:
+    """seed -> the profile of the untrained policy with the most draws that any arm took; ReproError if there is none.
+
+    Queries of like difficulty are told apart by nothing here, so their order in the list is of no account.
+    """
+    first = tables.profiles[tables.profiles["update"] == 0]
+    if first.empty:
+        raise ReproError("these tables hold no profile: run an arm that takes one, for instance sgpo")
+    found = {}
+    for seed, rows in first.groupby("seed"):
+        rows = rows[rows["samples"] == rows["samples"].max()].drop_duplicates("solved")
+        counts = rows.sort_values("solved")[["solved", "queries"]].itertuples(index=False)
+        solved = tuple(k for k, queries in counts for _ in range(queries))
+        found[int(seed)] = Profile(0, int(rows["samples"].iloc[0]), solved)
+    return found
+
+
+def thinned(profile: Profile, samples: int, seed: int) -> Profile:
+    """A profile of fewer draws, drawn without replacement from those taken; ReproError if it has not as many."""
+    if not 1 <= samples <= profile.samples:
+        raise ReproError(f"N = {samples}: this profile has {profile.samples} draws a query; choose 1 to that many")
+    rng = random.Random(f"thin:{seed}:{samples}")
+    draws = (rng.sample([1] * k + [0] * (profile.samples - k), samples) for k in profile.solved)
+    return Profile(profile.update, samples, tuple(map(sum, draws)))
+
+
+def predicted(
+    profiles: dict[int, Profile],
+    samples: int = 8,
+    trivial: float = 0.75,
+    unsolved: float = 0.10,
+    buckets: Sequence[tuple[float, int]] = PAPER_BUCKETS,
+    sweeps: int = 2,
+) -> pd.DataFrame:
+    """The predicted bill by seed: share of queries a phase, rollouts, and by how much uniform groups of 8 are dearer.
+
+    Columns: "dropped" (share of queries in no phase, the unsolved mix not counted as kept), "G = g" (queries of each
+    phase, unsolved mix included), "rollouts_sweep", "rollouts_profile", "rollouts_uniform" (one epoch), "paper" and
+    "itemised" (bill of the baseline over sGPO's, all sweeps). ReproError for constants that SGPO refuses, or where no
+    query is learnable.
+    """
+    rows = {}
+    for seed, profile in profiles.items():
+        measured = thinned(profile, samples, seed)
+        try:
+            allocation = SGPO(
+                samples=samples, trivial=trivial, unsolved=unsolved, buckets=tuple(map(tuple, buckets)), sweeps=sweeps
+            )
+            promised = bill(measured, allocation, BASELINE, PRICE, seed)
+            phases = allocation.phases(measured, seed)
+        except ValueError as error:
+            raise ReproError(str(error)) from error
+        rates, queries = profile.rates(), len(profile.solved)  # the finest rates there are
+        ours = sum(_itemised(rates[q], size) for size, members in phases.items() for q in members)
+        theirs = sum(_itemised(rate, BASELINE) for rate in rates)
+        learnable = sum(1 for rate in measured.rates() if allocation.group_size(rate))
+        rows[seed] = {
+            "dropped": 1 - learnable / queries,
+            **{f"G = {size}": len(phases.get(size, ())) for size in sorted({size for _, size in allocation.buckets})},
+            "rollouts_sweep": promised["rollouts_sweep"],
+            "rollouts_profile": promised["rollouts_profile"],
+            "rollouts_uniform": promised["rollouts_uniform_epoch"],
+            "paper": promised["ratio"],
+            "itemised": theirs * sweeps / (ours * sweeps + promised["rollouts_profile"]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
+
+
+def compared(settings: dict[str, dict], profiles: dict[int, Profile]) -> str:
+    """Predicted bills of named settings side by side, means over seeds, as Markdown; ratios with their t interval."""
+    lines = ["| setting | queries dropped | queries a phase | rollouts: profile + a sweep | uniform G = 8 costs, "
+             "at 2P / 12P | itemised |", "|---|---|---|---|---|---|"]  # fmt: skip
+    for name, setting in settings.items():
+        frame = predicted(profiles, **setting)
+        mean = frame.mean()
+        phases = ", ".join(f"{column}: {mean[column]:.0f}" for column in frame if column.startswith("G = "))
+        ratios = (_times(frame[column]) for column in ("paper", "itemised"))
+        spent = (
+            f"{mean['rollouts_profile']:.0f} + {mean['rollouts_sweep']:.0f} (uniform: {mean['rollouts_uniform']:.0f})"
+        )
+        lines.append(f"| {name} | {100 * mean['dropped']:.0f} % | {phases} | {spent} | {' | '.join(ratios)} |")
+    return "\n".join(lines) + "\n"
+
+
+def parsed_buckets(text: str) -> tuple[tuple[float, int], ...]:
+    """ "0.125: 8, 0.25: 4, 1: 2", read as success rates up to the first number get the second; ReproError if it is not.
+
+    Fractions such as 1/8 will do.
+    """
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        return tuple((_number(bound), int(size)) for bound, size in pairs)
+    except (ValueError, ZeroDivisionError):
+        raise ReproError(f"{text!r} is no table of sizes; write for example 1/8: 8, 1/4: 4, 1: 2") from None
+
+
+def _number(text: str) -> float:
+    above, slash, below = text.partition("/")
+    return float(above) / (float(below) if slash else 1.0)
+
+
+def _itemised(rate: float, size: int) -> float:
+    """What a group costs, in rollouts that are only sampled."""
+    return size * (1 + UPDATE * (1 - rate**size - (1 - rate) ** size))
+
+
+def _times(values: pd.Series) -> str:
+    interval = t_interval(values)
+    if interval.n == 1:
+        return f"{interval.estimate:.2f} times (one seed)"
+    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}] times"
