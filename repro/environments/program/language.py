@@ -8,9 +8,9 @@
     return kiwi reverse first + 1
 
 A program's argument is the list `input`. Line ends mean nothing, and spaces only part words (`+3` is + and 3): no
-operator or function can begin a statement, so a statement ends where the next word cannot continue it. A list joined to a list by + is the longer list; comparing two numbers
-gives 1 or 0, and a condition holds unless it is 0. Everything else (a number left of a list, a function of a number,
-an unknown name) is refused before anything runs.
+operator or function can begin a statement, so a statement ends where the next word cannot continue it. A list joined
+to a list by + is the longer list; comparing two numbers gives 1 or 0, and a condition holds unless it is 0. Everything
+else (a number left of a list, a function of a number, an unknown name) is refused before anything runs.
 """
 
 from __future__ import annotations
