@@ -124,6 +124,8 @@ def conjuncts(reader: Reader, formulas: Iterable, scope: dict[str, str]) -> Iter
             if len(inner_atoms) != 1 or inner_atoms[0][0] != "=":
                 raise reader.fail(formula.line, "in a goal, `not` only says that two objects differ")
             yield ("differ", *sorted(inner_atoms[0][1:]))
+        elif any(isinstance(item, List) for item in formula.items):
+            raise reader.fail(formula.line, f"({formula.head} ...) is in the goal of none of the six task types")
         else:
             words = reader.words(formula)
             resolved = []

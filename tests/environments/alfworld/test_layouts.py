@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -11,10 +12,11 @@ from repro.environments.alfworld.engine import Environment
 from repro.environments.alfworld.expert import Searcher, demonstrate
 from repro.environments.alfworld.households import goals, signature
 from repro.environments.alfworld.layouts import LayoutConfig, heldout, room, rules, stream, train_list, world
-from repro.environments.alfworld.problem import TASK_TYPES, Receptacle, parse_pddl, write_pddl
+from repro.environments.alfworld.problem import TASK_TYPES, Goal, Receptacle, parse_pddl, write_pddl
 from repro.errors import ReproError
 
 pytestmark = pytest.mark.skipif(package.folder() is None, reason="the alfworld package is not installed")
+LAMP_AND_BOWL = frozenset({("Fridge", "Bowl"), ("Desk", "DeskLamp"), ("Fridge", "Mug")})  # so that these are declared
 CONFIG = LayoutConfig(train_games=90, heldout_games=48)
 
 
@@ -72,6 +74,23 @@ def test_rules_and_sentences_come_from_the_package():
     assert rules().abilities["Apple"] == {"pickupable", "heatable", "coolable", "cleanable", "sliceable"}
     assert rules().abilities["Book"] == {"pickupable"} and rules().abilities["DeskLamp"] == {"toggleable"}
     assert all(len(rules().sentences[task]) == 2 for task in TASK_TYPES)
+
+
+@pytest.mark.parametrize("task_type", sorted(package.goal_library().gdict) if package.folder() else [])
+def test_the_package_s_goal_templates_are_read(task_type):
+    """The texts that published problems end with; those for other than the six tasks are refused."""
+    game = next(iter(stream(LayoutConfig(task_types=TASK_TYPES[:1], heldout_games=1), 0)))
+    problem = replace(game.problem, goal=Goal(TASK_TYPES[0], "Mug", "Fridge"), can_contain=LAMP_AND_BOWL)
+    template = package.goal_library().gdict[task_type]["pddl"].replace("#", "-")
+    goal = template.format(obj="Mug", recep="Fridge", toggle="DeskLamp", mrecep="Bowl")
+    text = write_pddl(problem).partition("(:goal")[0] + goal
+    if task_type in TASK_TYPES:
+        light = task_type == "look_at_obj_in_light"
+        expected = Goal(task_type, "Mug", None if light else "Fridge", "DeskLamp" if light else None)
+        assert parse_pddl(text) == replace(problem, goal=expected)
+    else:
+        with pytest.raises(ReproError, match="none of the six task types|is not bound"):
+            parse_pddl(text)
 
 
 def test_games_are_fixed_disjoint_and_won_by_their_walkthroughs():

@@ -131,7 +131,7 @@ def test_an_unknown_task_type_is_not_written():
     ("(:metric minimize (total-cost))\n)", ") extra", r"line 40: text after the problem's end: 'extra'"),
     ("(isClean ?thing)", "(isSliced ?thing)", r"line 37: the goal is none of the six task types .* \['issliced"),
     ("(isClean ?thing)", "(not (isClean ?thing))", r"line 38: in a goal, `not` only says that two objects differ"),
-    ("(isClean ?thing)", "(forall (?x - object) (isClean ?x))", r"line 38: \(forall ...\) takes names, not lists"),
+    ("(isClean ?thing)", "(forall (?x - object) (isClean ?x))", r"line 38: \(forall ...\) is in the goal of none"),
     ("(isClean ?thing)", "(isClean ?other)", r"line 38: the variable \?other is not bound"),
     ("(isClean ?thing)", "(isClean spoon)", r"line 38: the goal names the unknown object type 'spoon'"),
     ("(receptacleType ?there FridgeType)", "", r"line 37: the goal is none of the six task types"),
