@@ -27,7 +27,7 @@ equation as published or, where those are silent, what the released code does. T
 `PIECES` puts what the last two changed back, one at a time; `ABLATIONS` are the paper's own. The released ALFWorld and
 WebShop scripts train GRPO: nothing here can be compared with a run of theirs.
 
-Not offered: counting a visit on arrival (one reading's pseudocode). A branch point is arrived at once and passed by
+Not offered: counting a visit on arrival, as one summary has it. A branch point is arrived at once and passed by
 many leaves, so its successes would outnumber its visits.
 """
 
@@ -97,7 +97,7 @@ class ThreeSPO:
     branching: str = "depth_first"  # a tree; "rollouts": single steps at states along plain rollouts
     backtrack: str = "deepest"  # where the tree goes on after a leaf: depth first (published), or a control
     leaves: int | None = 32  # D2, a task: no expansion begins with as many; the last may add g_max - 1 more
-    generations: int | None = 6000  # D2, an epoch, never exceeded; the sources are silent
+    generations: int | None = 10_000  # D2, an epoch, never exceeded; one descent takes tasks x g_max x turns = 6,400
     update_every: int | None = 1  # D3: rounds of all trees between updates; None: one, when the epoch is explored
     restore: str = "snapshot"  # D4; "replay": reset and the commands again. Either way the state's key is checked
     key: str = "observation"  # D5, what is one state (see `threespo_tree.KEYS`): the raw text, without the goal

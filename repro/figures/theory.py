@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy import stats
 
 from repro.figures import style
 from repro.study import theory
-from repro.study.theory_claims import PUBLISHED_ALPHA, by_batch
 from repro.study.theory_results import NAME, VISITS, WINDOW, Theory
+from repro.study.theory_rules import PUBLISHED_ALPHA, by_batch
 
 HUES = ("#0b559f", "#d55e00", "#009371")  # of the gaps, or whatever has three
 RULE_LABEL = {"plain": "in proportion to S", "identified": "identification provided"}
@@ -48,10 +49,10 @@ def _grid(data: Theory, draw: Callable[[Axes, str, float, float, str], None], he
     return figure, axes
 
 
-def _gap_legend(data: Theory, ax: Axes) -> None:
-    for gap, colour in zip(theory.TIERS[data.tier].gaps, HUES, strict=True):
-        ax.plot([], [], color=colour, lw=1.4, label=f"Δ = {gap:g}")
-    ax.legend(frameon=False, fontsize=6.5, handlelength=1.2, loc="lower left", borderaxespad=0.1, labelspacing=0.2)
+def _gap_legend(data: Theory, ax: Axes, loc: str) -> None:
+    gaps = zip(theory.TIERS[data.tier].gaps, HUES, strict=True)
+    handles = [Line2D([], [], color=colour, lw=1.4, label=f"Δ = {gap:g}") for gap, colour in gaps]
+    ax.legend(handles=handles, frameon=False, fontsize=6.5, handlelength=1.2, loc=loc, borderaxespad=0.1)
 
 
 def _replications(data: Theory) -> str:
@@ -77,7 +78,7 @@ def share(data: Theory) -> Figure:
     figure, axes = _grid(data, draw, 3.6)
     for ax, rule in zip(axes[:, 0], theory.RULES, strict=True):
         ax.set_ylabel(f"share of other arms\n{RULE_LABEL[rule]}")
-    _gap_legend(data, axes[1, 0])
+    _gap_legend(data, axes[1, 3], "upper right")
     caption = (
         f"Solid: mean probability that the next rollout goes to another arm than the most unresolved one, "
         f"{_replications(data)}, with a pointwise 95 % t interval. Dashed: t^(-αΔ/2). Above, each rollout goes to an "
@@ -102,8 +103,7 @@ def regret(data: Theory) -> Figure:
         ax.plot(t := np.geomspace(*rounds), 3 * np.log(t), color=style.FAINT, lw=0.9, zorder=0, ls=style.DASHED)
     for ax, rule in zip(axes[:, 0], theory.RULES, strict=True):
         ax.set_ylabel(f"allocation regret\n{RULE_LABEL[rule]}")
-    _gap_legend(data, axes[1, 3])
-    axes[1, 3].get_legend().set_loc("lower right")
+    _gap_legend(data, axes[1, 3], "lower right")
     caption = (
         f"Rollouts given to other arms than the most unresolved one, mean of {_replications(data)} with a pointwise "
         "95 % t interval; dotted where αΔ < 2. Grey: three quarters of all rollouts, which is no allocation at all; "
@@ -180,8 +180,8 @@ def filtering(data: Theory) -> Figure:
     row[2].plot(within.index, within["value"], color=style.INK, lw=1.2, marker="o", ms=3)
     row[2].plot(within.index, within["bound"], color=style.INK, lw=0.9, ls=style.DASHED)
     for p, value in within["value"].items():
-        offset = (-3, -8) if p < 0.1 else (4, 2)
-        row[2].annotate(f"{100 * value:.3g} %", (p, value), offset, textcoords="offset points", size=6.5)
+        if p >= 0.1:
+            row[2].annotate(f"{100 * value:.2g} %", (p, value), (-3, 5), textcoords="offset points", size=6.5)
     row[2].set_title(f"given up within {WINDOW} visits")
     row[2].set_xlabel("true success rate p*")
     row[2].set_ylim(0, 1.05)
@@ -239,7 +239,7 @@ def scores(data: Theory) -> Figure:
         ax.set_ylim(0, 1.01)
         ax.set_xlim(0, 1)
     row[0].set_ylabel("score S")
-    row[1].legend(frameon=False, fontsize=6.5, handlelength=1.2, loc="upper right", borderaxespad=0)
+    row[0].legend(frameon=False, fontsize=6.5, handlelength=1.2, loc="center right", borderaxespad=0)
     caption = (
         "S = t^(-α p̂), from the equation. Grey lines part n = ceil(8 S) = 1 (lowest) to 8. With the published α a "
         "state is worth 8 branches until its first success and about one ever after, and two states that were solved "

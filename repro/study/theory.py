@@ -77,9 +77,9 @@ def simulate(bandit: Bandit) -> Iterator[dict[str, np.ndarray]]:
     Columns, a row a rule, alpha, gap and batch, means over the batch's replications: `share` the probability of
     drawing another arm than a_w, `regret` the rollouts that others got, `mistaken` whether a_w has not the single
     lowest estimate, `lost` whether a_w is drawn with probability below 1/2, `enough` whether every arm has its
-    threshold of rollouts, `error` whether `enough` holds and an estimate errs by more than Delta / 4, `unseparated`
-    whether `enough` holds and some S(a) > t^(-alpha Delta / 2) S(a_w), `outside` the number of rounds so far at which
-    some |p_hat - p*| exceeded sqrt(log(2 K i^2) / (2 N)), and `outside_now` whether this round is one.
+    threshold of rollouts but one, `error` whether `enough` holds and an estimate errs by more than Delta / 4,
+    `unseparated` whether `enough` holds and some S(a) > t^(-alpha Delta / 2) S(a_w), `outside` the number of rounds so
+    far at which some |p_hat - p*| exceeded sqrt(log(2 K i^2) / (2 N)), and `outside_now` whether this round is one.
     """
     rng = np.random.default_rng([bandit.seed, 1])
     rule_S = [(rule, *setting) for rule in RULES for setting in bandit.settings()]
@@ -132,7 +132,8 @@ def _look(
     log_S_KM -= log_S_KM.max(0)
     others_M = np.exp(log_S_KM[1:]).sum(0)
     share_M = others_M / (others_M + np.exp(log_S_KM[0]))
-    enough_M = n_KM.min(0) >= identification_threshold(i, bandit.arms, gap_M)
+    # One short is enough: when the threshold passes a whole number, all arms are, until each has had its turn.
+    enough_M = n_KM.min(0) + 1 >= identification_threshold(i, bandit.arms, gap_M)
     error_M = np.abs(p_KM - true_KM).max(0) > gap_M / 4
     ratio_M = log_S_KM[1:].max(0) - log_S_KM[0]
     return {

@@ -263,6 +263,18 @@ def test_readings_of_novelty(novel, expected):
     assert rewards(events[0])["x"] == 0  # told apart by the world's state, nothing has changed
 
 
+def test_what_was_met_is_not_new_though_no_path_through_it_has_ended():
+    # s3 was a sibling of s2 a round ago; for the score it is still unseen.
+    edges = {"s1": {"l": "s2", "r": "s3"}, "s2": {"l": "s3", "r": "s6"}}
+    table = StateTable()
+    exploration = Epoch(CONFIG, table, [task(edges)], cycling("l", "r")).explore()
+    next(exploration)
+    assert table.counts == {"s1": [0, 0], "s2": [0, 0], "s3": [0, 0]}
+    (group,) = next(exploration)
+    assert [branch.reward for branch in group.branches] == [0.0, 0.5]
+    assert [branch.score for branch in group.branches] == [1.0, 1.0]
+
+
 def test_unseen_successors_can_be_neutral():
     # s1: 30 visits, half won. An unseen successor costs (0.5 - omega) (S - 1), or nothing.
     table = StateTable(counts={"s1": [30, 15], "s3": [4, 4]})
@@ -402,6 +414,16 @@ def test_continuations_of_equal_successors_are_shared_and_of_final_ones_not_made
     assert [branch.proposal.command for branch in group.branches] == ["l", "x", "y"]
     assert [branch.p_hat for branch in group.branches] == [1.0, 0.5, 0.5]
     assert epoch.tally.count["continuations"] == 2
+
+
+def test_groups_do_not_share_their_continuations():
+    # Both states of the rollout l, l can go to x. From there the first continuation wins, the second does not.
+    edges = {"s1": {"l": "s2", "r": "x"}, "s2": {"l": "s3", "r": "x"}, "x": {"l": "won", "r": "lost"}}
+    config = replace(READINGS["continuation"], g_max=2, turns=3, node_choice="highest", key="state")
+    policy = scripted({"s1": ("l", "r"), "s2": ("l", "r"), "s3": ("l",), "x": ("l", "r")})
+    _, updates, _ = run(config, [task(edges, wins={"won"})], policy)
+    (group,) = updates[0]  # the other, with p_hat 0 and 0, has no spread
+    assert [(branch.child.world, branch.p_hat) for branch in group.branches] == [("s2", 0.0), ("x", 1.0)]
 
 
 @pytest.mark.parametrize("name", READINGS)

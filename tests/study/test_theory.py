@@ -67,7 +67,7 @@ def loop(bandit):
         row["regret"] = sum(row["n"][1:])
         row["mistaken"] = row["p"][0] >= min(row["p"][1:])
         row["lost"] = row["share"] > 0.5
-        row["enough"] = min(row["n"]) >= 8 * math.log(2 * K * bandit.rounds**2) / row["gap"] ** 2
+        row["enough"] = min(row["n"]) + 1 >= 8 * math.log(2 * K * bandit.rounds**2) / row["gap"] ** 2
         row["error"] = row["enough"] and max(abs(p - q) for p, q in zip(row["p"], true, strict=True)) > row["gap"] / 4
         bound = (bandit.rounds + 1) ** (-row["alpha"] * row["gap"] / 2)
         row["unseparated"] = row["enough"] and max(score[1:]) / score[0] > bound
