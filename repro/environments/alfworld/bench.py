@@ -34,8 +34,8 @@ def bench_engine(
 
     `alfworld_steps_...`: first episodes, each in an engine that has seen nothing yet; `alfworld_steps_known_...`: the
     same episodes in engines that remember their situations, as in training on a finite list of games. The reference
-    plays the first game's commands as installed, a piece in each repeat; its loading is not timed. No peer have
-    building engines, and taking and restoring snapshots, which the reference cannot do. Each row has `name`, `ours`,
+    plays the first game's commands as installed, a piece in each repeat; its loading is not timed. Building
+    engines and restoring snapshots have no peer: the reference cannot restore. Each row has `name`, `ours`,
     `peer`, `peer_name`, `ratio`, `unit`, `settings` and ranges as in `repro.bench`; where the reference is not
     installed, `peer` and `ratio` are None.
     """

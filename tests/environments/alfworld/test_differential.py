@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from repro.environments.alfworld import games, text
-from repro.environments.alfworld.differential import compare, hostile
+from repro.environments.alfworld.differential import compare, hostile, run
 from repro.environments.alfworld.engine import Engine, Environment
 from repro.environments.alfworld.problem import TASK_TYPES, Object
 from repro.environments.alfworld.reference import Reference, quicken, write_game
@@ -81,6 +81,20 @@ def test_the_quick_reference_says_what_the_installed_one_says(tmp_path):
         for mode in ("installed", "quick")
     ]
     assert said[0] == said[1]
+
+
+@installed
+@pytest.mark.oracle
+def test_the_record_counts_and_shows_what_differs(monkeypatch):
+    found = [random_game("record", task_type, odd=False) for task_type in TASK_TYPES[:2]]
+    agreeing = run({"random": found}, 4)
+    assert (agreeing["games"], agreeing["commands"], agreeing["differences"]) == (2, 18, [])
+    assert sum(agreeing["commands_by_verb"].values()) == 18
+    assert agreeing["sources"]["random"]["task_types"] == {task_type: 1 for task_type in TASK_TYPES[:2]}
+    monkeypatch.setattr(text, "intro", lambda view, task: "Welcome!")
+    (difference,) = run({"random": found[:1]}, 4)["differences"]
+    assert difference["ours"]["observation"] == "Welcome!" and difference["command"] is None
+    assert difference["reference"]["observation"].startswith("-= Welcome to TextWorld")
 
 
 @installed
