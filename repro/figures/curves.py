@@ -252,7 +252,8 @@ def curve_figure(
         bundle = seed_curves(curves, arm, metric, x, smoothing, seeds)
         if not bundle:
             raise ReproError(
-                f"no value of {metric!r} in the chosen seeds of {arm!r}: choose another metric, arm or seeds"
+                f"no value of {metric!r} in the chosen seeds of {arm!r}: choose another metric, arm or seeds, or "
+                "smooth over fewer updates"
             )
         mean = draw_bundle(ax, bundle, look, arm, collapses(runs, arm) if runs is not None else None, log)
         bold = next(line for line in ax.lines if line.get_label() == f"{arm} mean")

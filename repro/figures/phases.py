@@ -83,16 +83,8 @@ def constants(tables: Tables, study: Study) -> Figure:
             elif shared:
                 gaps = [values[seed] - own[seed] for seed in shared]
                 drawn += gaps
-                ax.plot(
-                    fan(at, len(gaps)) - 0.02,
-                    gaps,
-                    ls="",
-                    marker="o",
-                    ms=1.9,
-                    mew=0,
-                    color=PLAIN["constants"],
-                    alpha=0.6,
-                )
+                points = {"ls": "", "marker": "o", "ms": 1.9, "mew": 0, "color": PLAIN["constants"], "alpha": 0.6}
+                ax.plot(fan(at, len(gaps)) - 0.02, gaps, label=f"{arm} seeds", **points)
                 interval = paired_t_interval([values[s] for s in shared], [own[s] for s in shared])
                 draw_interval(ax, interval, at - 0.1, style.Look(PLAIN["constants"]), arm)
             else:

@@ -103,10 +103,17 @@ def look_of(arm: str) -> Look:
 
 
 def looks_of(arms: Sequence[str]) -> list[Look]:
-    """Looks for arms in one panel: arms of one algorithm share its hue, and differ in depth and line."""
+    """Looks for arms in one panel: arms of one algorithm share its hue, and differ in depth and line.
+
+    Algorithms without an entry in the palette get the spare colours in their order here.
+    """
     looks: list[Look] = []
+    strangers = [name for name in dict.fromkeys(map(algorithm_of, arms)) if name not in PALETTE]
+    spare = {name: Look(_MORE[k % 8], ("-", DASHED, DOTTED)[k // 8 % 3], "oXs^vDPh"[k % 8])
+             for k, name in enumerate(strangers)}  # fmt: skip
     for k, arm in enumerate(arms):
-        look, earlier = look_of(arm), sum(algorithm_of(other) == algorithm_of(arm) for other in arms[:k])
+        name = algorithm_of(arm)
+        look, earlier = spare.get(name, look_of(arm)), sum(algorithm_of(other) == name for other in arms[:k])
         if earlier:
             shade = sns.blend_palette([look.colour, "white"], 6).as_hex()[min(earlier + 1, 4)]
             look = Look(shade, (look.line, DASHED, DASHDOT, DOTTED)[min(earlier, 3)], "osD^vPh"[earlier % 7])

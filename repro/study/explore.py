@@ -63,7 +63,7 @@ def custom(study: Study, arm: str, seed: int, tier: str, changes: Sequence[str])
     different = {name: value for name, value in after.items() if name not in before or before[name] != value}
     if changed == base:
         raise ReproError(f"nothing is changed: {arm} has these values already. Write for example training.updates=100")
-    algorithm, _, condition = arm.partition("@")
+    algorithm, at, condition = arm.partition("@")
     leaves = [name.rpartition(".")[2] for name in after]  # a figure has room for the last part, where that says which
     values = ",".join(
         f"{leaf if leaves.count(leaf := name.rpartition('.')[2]) == 1 else name}={json.dumps(value, default=str)}"
@@ -73,7 +73,7 @@ def custom(study: Study, arm: str, seed: int, tier: str, changes: Sequence[str])
     safe = re.sub(r"[^A-Za-z0-9._=,-]", "_", name)
     if safe != name or len(safe) > LONGEST:  # two such names must not become one arm
         safe = f"{safe[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-    return replace(changed, arm=f"{safe}@{condition}")
+    return replace(changed, arm=f"{safe}{at}{condition}")
 
 
 def run(config: Any, root: Path | None = None, progress: Callable[[dict], None] | None = None) -> Path:

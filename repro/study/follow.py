@@ -50,8 +50,8 @@ class Followed:
 def small_world(config: RunConfig) -> RunConfig:
     """The config with a world and a warm start so small that some queries are trivial after seconds of training."""
     levels = (("easy", 1, 1), ("hard", 2, 2))
-    world = {"modulus": 5, "names": 4, "max_length": 2, "max_distractors": 0, "train_queries": 64, "levels": levels}
-    start = {"steps": 150, "flat_steps": 80, "noisy_steps": 20, "warmup_steps": 20, "batch": 16, "slip": 0.1}
+    world = {"modulus": 4, "names": 4, "max_length": 2, "max_distractors": 0, "train_queries": 64, "levels": levels}
+    start = {"steps": 300, "flat_steps": 150, "noisy_steps": 20, "warmup_steps": 20, "batch": 16, "slip": 0.1}
     return override(
         config, {"world": replace(config.world, **world), "warmstart": replace(config.warmstart, **start)}
     )  # fmt: skip

@@ -133,7 +133,7 @@ class Explorer:
             if self._stop.is_set():
                 raise explore.Stopped
             if "update" in state:
-                self.bar.value = state["update"]
+                self.bar.max, self.bar.value = state["updates"], state["update"]
                 self.status.value = f"{name}: update {state['update']} of {state['updates']}"
             elif state["step"] % 10 == 0:
                 self.status.value = f"{name}: {state['phase']}, step {state['step']}, loss {state['loss']:.3f}"

@@ -63,7 +63,7 @@ def plan(study: Study, tier: str) -> str:
         label = algorithm if at else arm.label  # with "@" the rest of the name is the condition
         by_seeds = rows.setdefault(arm.condition, {}).setdefault(study.seeds(name, tier), [])
         by_seeds.append(f"**{label}**" if arm.core else label)
-    lines = [(f"`{c}`", n, ", ".join(names)) for c, by_seeds in rows.items() for n, names in by_seeds.items()]
+    lines = [(f"`{c}`", n, "; ".join(names)) for c, by_seeds in rows.items() for n, names in by_seeds.items()]
     return _markdown(["condition", "seeds", "arms (core in bold)"], lines)
 
 
@@ -120,7 +120,7 @@ def costs(tables: Tables, study: Study, reference: str) -> str:
             f"{own['rollouts'].mean():.0f}",
         ])  # fmt: skip
     stamp = NOT_EVIDENCE if (runs["tier"] == "smoke").any() else ""
-    k, prices = _samples(runs), [f"bill, {name}" for name in bill.CONVENTIONS]
+    k, prices = _samples(runs), [f"bill over {reference}'s, {name}" for name in bill.CONVENTIONS]
     head = ["arm", "seeds", f"avg@{k}, %", *levels, f"pass@{k}, %", *prices, "updates", "rollouts"]
     return stamp + _markdown(head, rows)
 

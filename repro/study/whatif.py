@@ -97,20 +97,27 @@ def predicted(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
 
-def compared(settings: dict[str, dict], profiles: dict[int, Profile]) -> str:
-    """Predicted bills of named settings side by side, means over seeds, as Markdown; ratios with their t interval."""
-    lines = ["| setting | queries dropped | queries a phase | rollouts: profile + a sweep | uniform G = 8 costs, "
-             "at 2P / 12P | itemised |", "|---|---|---|---|---|---|"]  # fmt: skip
+HEAD = ("setting", "queries dropped", "queries a phase", "rollouts of the profile", "of a sweep (uniform G = 8)",
+        "uniform costs, 2P / 12P", "uniform costs, itemised")  # fmt: skip
+
+
+def compared(settings: dict[str, dict], profiles: dict[int, Profile]) -> list[tuple[str, ...]]:
+    """A row of words for every named setting, under HEAD: means over seeds, ratios of bills with their t interval."""
+    rows = []
     for name, setting in settings.items():
         frame = predicted(profiles, **setting)
         mean = frame.mean()
         phases = ", ".join(f"{column}: {mean[column]:.0f}" for column in frame if column.startswith("G = "))
+        sweep = f"{mean['rollouts_sweep']:.0f} ({mean['rollouts_uniform']:.0f})"
         ratios = (_times(frame[column]) for column in ("paper", "itemised"))
-        spent = (
-            f"{mean['rollouts_profile']:.0f} + {mean['rollouts_sweep']:.0f} (uniform: {mean['rollouts_uniform']:.0f})"
-        )
-        lines.append(f"| {name} | {100 * mean['dropped']:.0f} % | {phases} | {spent} | {' | '.join(ratios)} |")
-    return "\n".join(lines) + "\n"
+        rows.append((name, f"{100 * mean['dropped']:.0f} %", phases, f"{mean['rollouts_profile']:.0f}", sweep, *ratios))
+    return rows
+
+
+def markdown(settings: dict[str, dict], profiles: dict[int, Profile]) -> str:
+    """`compared` as a Markdown table."""
+    lines = [HEAD, ("---",) * len(HEAD), *compared(settings, profiles)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def parsed_buckets(text: str) -> tuple[tuple[float, int], ...]:

@@ -7,6 +7,7 @@ import pytest
 
 from repro.config import config_hash
 from repro.errors import ReproError
+from repro.figures import style
 from repro.study import STUDIES, explore, runs, summary, tables
 from repro.study.panel import Explorer
 
@@ -198,6 +199,28 @@ def test_summaries_are_computed(root):
     config = STUDY.config("spo@ref", 0, "small")
     assert f"| updates | {config.training.updates}, each on 8 prompts x 8 responses" in summary.setup(STUDY, "small")
     assert "| `queue` | 5 |" in summary.plan(STUDY, "small") and "queue" not in summary.plan(STUDY, "smoke")
+
+
+def test_a_study_whose_arms_have_no_condition_in_their_names(tmp_path):
+    study = STUDIES["sgpo_math"]
+    for arm in ("uniform", "sgpo"):
+        for seed in range(2):
+            config = study.config(arm, seed, "smoke")
+            play(config, runs.run_folder(config, tmp_path))
+    tables.build(study, "smoke", tmp_path)
+    panel = Explorer(study.name, "smoke", root=tmp_path)
+    assert panel.arms.value == ("uniform", "sgpo") and not panel.remark.value
+    assert len({look.colour for look in style.looks_of(panel.arms.value)}) == 2
+    custom = explore.custom(study, "sgpo", 0, "smoke", ["recipe.allocation.trivial=0.5"])
+    assert custom.arm == "custom-sgpo-trivial=0.5" and custom.recipe.allocation.trivial == 0.5
+    text = summary.costs(tables.load(study.name, "smoke", tmp_path), study, "uniform")
+    head, _, first, second = text.splitlines()[2:]
+    assert "| avg@8, % | easy | hard | pass@8, % |" in head and "bill over uniform's, seconds" in head
+    assert first.startswith("| **DAPO loss, uniform G = 8** | 2 | 41.0 [34.6, 47.4] | 20.5 | 61.5 |")
+    # Twice 20.5 and 61.5 %: means of 0.2, 0.21 and thrice that. Both arms took 30 x 0.75 seconds and 64 rollouts.
+    assert second.endswith("| 1.00 [1.00, 1.00] | 30 | 1920 |")
+    assert "an arm's allocation says how many updates" in summary.setup(study, "small")
+    assert "**DAPO loss, uniform G = 8**; **DAPO, dynamic sampling**" in summary.plan(study, "small")
 
 
 def test_results_can_be_looked_at_without_torch_or_jupyter():
