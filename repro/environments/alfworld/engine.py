@@ -81,7 +81,7 @@ class Engine:
         ]
         self.knives = {i for i, o in enumerate(objects) if (o.type or "").lower() in {k.lower() for k in KNIVES}}
         self.containers = {
-            i: [shown[inner.id] for inner in objects if inner.container == o.id]
+            i: [shown[inner.id] for inner in objects if o.id in inner.containers]
             for i, o in enumerate(objects) if o.is_receptacle
         }  # fmt: skip
         self.openable = [r.openable for r in receptacles]
@@ -271,7 +271,7 @@ def _hex(masks: tuple[int, ...]) -> str:
 def _household(problem: Problem, places: Sequence[str]) -> str:
     """What stays as it is during a game, as canonical text."""
     facts = [f"{r.id} {r.type} {r.location} {r.openable}" for r in problem.receptacles]
-    facts += [f"{o.id} {o.type} {sorted(o.abilities)} {o.is_receptacle} {o.container}" for o in problem.objects]
+    facts += [f"{o.id} {o.type} {sorted(o.abilities)} {o.is_receptacle} {o.containers}" for o in problem.objects]
     facts += [f"{o.id} stands at {place}" for o in problem.objects for place in o.locations if place not in places]
     facts += [f"{rtype} holds {otype}" for rtype, otype in problem.can_contain]
     return "\n".join(sorted(facts))

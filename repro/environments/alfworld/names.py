@@ -37,8 +37,8 @@ def _mentioned(problem: Problem) -> set[str]:
     """Identifiers of receptacles and objects of which the problem says something."""
     used = {r.id for r in problem.receptacles if r.type or r.location or r.openable or r.opened}
     for o in problem.objects:
-        used |= {*o.receptacles, *([o.container] if o.container else [])}
-        if o.type or o.locations or o.receptacles or o.container or o.is_receptacle or o.abilities or o.conditions:
+        used |= {*o.receptacles, *o.containers}
+        if o.type or o.locations or o.receptacles or o.containers or o.is_receptacle or o.abilities or o.conditions:
             used.add(o.id)
     return used | ({problem.holding} if problem.holding else set())
 

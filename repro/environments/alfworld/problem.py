@@ -58,7 +58,7 @@ class Receptacle:
 
 @dataclass(frozen=True)
 class Object:
-    """A thing. `receptacles` are those it lies in (real files name up to two), `container` the object that holds it.
+    """A thing. `receptacles` are those it lies in and `containers` the objects that hold it: real files name several.
 
     `locations` is where the file puts it, which need not be where its receptacle stands. `abilities` and `conditions`
     are subsets of ABILITIES and CONDITIONS; `is_receptacle` marks plates, bowls and the like.
@@ -68,7 +68,7 @@ class Object:
     type: str | None = None
     locations: tuple[str, ...] = ()
     receptacles: tuple[str, ...] = ()
-    container: str | None = None
+    containers: tuple[str, ...] = ()
     is_receptacle: bool = False
     abilities: frozenset[str] = frozenset()
     conditions: frozenset[str] = frozenset()
@@ -259,8 +259,8 @@ def _problem(reader: Reader, sections: dict[str, List], facts: dict[str, list], 
     places = _one(reader, init, facts["receptacleatlocation"], "location")
     openable, opened = holding("openable"), holding("opened")
     kinds = _one(reader, init, facts["objecttype"], "object type")
-    containers = _one(reader, init, facts["inreceptacleobject"], "container")
     locations, inside = _many(facts["objectatlocation"]), _many(facts["inreceptacle"])
+    within = _many(facts["inreceptacleobject"])
     has = {name: holding(name) for name in (*ABILITIES, *CONDITIONS, "isReceptacleObject")}
     return Problem(
         name=reader.words(sections["problem"])[-1].text,
@@ -277,7 +277,7 @@ def _problem(reader: Reader, sections: dict[str, List], facts: dict[str, list], 
                 type=kinds.get(id),
                 locations=locations.get(id, ()),
                 receptacles=inside.get(id, ()),
-                container=containers.get(id),
+                containers=within.get(id, ()),
                 is_receptacle=id in has["isReceptacleObject"],
                 abilities=frozenset(name for name in ABILITIES if id in has[name]),
                 conditions=frozenset(name for name in CONDITIONS if id in has[name]),
@@ -368,7 +368,7 @@ def write_pddl(problem: Problem) -> str:
         facts += [f"(isReceptacleObject {o.id})"] if o.is_receptacle else []
         facts += [f"({name} {o.id})" for name in (*ABILITIES, *CONDITIONS) if name in o.abilities | o.conditions]
         facts += [f"(inReceptacle {o.id} {receptacle})" for receptacle in o.receptacles]
-        facts += [f"(inReceptacleObject {o.id} {o.container})"] if o.container else []
+        facts += [f"(inReceptacleObject {o.id} {container})" for container in o.containers]
         facts += [f"(objectAtLocation {o.id} {location})" for location in o.locations]
     if problem.holding:
         facts += [f"(holds {problem.agent} {problem.holding})", f"(holdsAny {problem.agent})"]

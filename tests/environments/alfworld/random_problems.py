@@ -72,7 +72,7 @@ def random_problem(rng: random.Random, task_type: str, odd: bool) -> Problem:
                 kind if not chance(0.03) else None,
                 tuple(dict.fromkeys(where)),
                 tuple(r.id for r in homes) if not chance(0.04) else (),
-                container=rng.choice(objects).id if objects and chance(0.08) else None,
+                containers=(rng.choice(objects).id,) if objects and chance(0.08) else (),
                 is_receptacle=kind in ("Mug", "Plate") and rng.random() < 0.6,
                 abilities=frozenset(abilities),
                 conditions=frozenset(c for c in CONDITIONS if chance(0.08)),

@@ -75,7 +75,7 @@ PROBLEM = Problem(
         Object("Mug"),
         Object("Apple"),
         Object(MUG, "Mug", ("loc_bar_1",), ("Fridge_bar_1",), is_receptacle=True, abilities=frozenset({"pickupable"})),
-        Object(APPLE, "Apple", ("loc_bar_1",), container=MUG, abilities=frozenset({"pickupable", "cleanable"}),
+        Object(APPLE, "Apple", ("loc_bar_1",), containers=(MUG,), abilities=frozenset({"pickupable", "cleanable"}),
                conditions=frozenset({"isCool"})),
     ),
     locations=("loc_bar_0", "loc_bar_1"),
