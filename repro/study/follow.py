@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from repro import environments
 from repro.algorithms.allocation import Profile, order
@@ -60,6 +61,7 @@ def small_world(config: RunConfig) -> RunConfig:
 def profiled(config: RunConfig, samples: int = 8) -> tuple[Policy, list[Query], Profile]:
     """The warm-started policy of a config, its train list, and its profile; both are kept in the data folder."""
     torch.set_num_threads(config.training.threads)
+    disable_progress_bar()  # saving a policy would leave an empty bar in the notebook
     key = WarmStartKey(config.world, config.policy, config.warmstart, config.seed)
     policy = warm_start(key, data_folder() / "cache", config.device)
     queries = environments.train_list(config.world, config.seed)

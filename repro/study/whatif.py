@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from math import exp
 
+import numpy as np
 import pandas as pd
 
 from repro.algorithms.allocation import Profile
 from repro.algorithms.sgpo import PAPER_BUCKETS, SGPO, bill
 from repro.errors import ReproError
+from repro.study import bill as bills
 from repro.study.statistics import t_interval
 from repro.study.tables import Tables
 
@@ -37,13 +40,29 @@ def finest(tables: Tables) -> dict[int, Profile]:
     first = tables.profiles[tables.profiles["update"] == 0]
     if first.empty:
         raise ReproError("these tables hold no profile: run an arm that takes one, for instance sgpo")
-    found = {}
-    for seed, rows in first.groupby("seed"):
-        rows = rows[rows["samples"] == rows["samples"].max()].drop_duplicates("solved")
-        counts = rows.sort_values("solved")[["solved", "queries"]].itertuples(index=False)
-        solved = tuple(k for k, queries in counts for _ in range(queries))
-        found[int(seed)] = Profile(0, int(rows["samples"].iloc[0]), solved)
-    return found
+    return {int(seed): _profile(rows) for seed, rows in first.groupby("seed")}
+
+
+def against_measured(tables: Tables, arm: str = "sgpo", reference: str = "uniform") -> str:
+    """What `arm`'s own profiles promised before training beside what the runs cost, paired by seed, as Markdown.
+
+    Ratios are geometric means over the seeds that both arms have, with t intervals.
+    """
+    profiles = tables.profiles[(tables.profiles["arm"] == arm) & (tables.profiles["update"] == 0)]
+    promised = {int(seed): _profile(rows) for seed, rows in profiles.groupby("seed")}
+    runs = [tables.runs[tables.runs["arm"] == name].set_index("seed") for name in (arm, reference)]
+    seeds = sorted(promised.keys() & set(runs[0].index) & set(runs[1].index))
+    if not seeds:
+        return f"No seed has runs of both {arm} and {reference}.\n"
+    expected = predicted({seed: promised[seed] for seed in seeds})
+    lines = [f"| bill of {reference} over that of {arm} | predicted | measured | measured over predicted |"]
+    lines.append("|---|---|---|---|")
+    for convention in ("paper", "itemised"):
+        ours, theirs = (bills.total(frame.loc[seeds], convention) for frame in runs)
+        before, after = expected[convention], theirs / ours
+        cells = (_times(x, geometric=True) for x in (before, after, after / before))
+        lines.append(f"| {bills.CONVENTIONS[convention]} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def thinned(profile: Profile, samples: int, seed: int) -> Profile:
@@ -142,8 +161,16 @@ def _itemised(rate: float, size: int) -> float:
     return size * (1 + UPDATE * (1 - rate**size - (1 - rate) ** size))
 
 
-def _times(values: pd.Series) -> str:
-    interval = t_interval(values)
+def _profile(rows: pd.DataFrame) -> Profile:
+    """The profile with the most draws among rows of `profiles` of one seed; arms share their draws."""
+    rows = rows[rows["samples"] == rows["samples"].max()].drop_duplicates("solved").sort_values("solved")
+    counts = zip(rows["solved"], rows["queries"], strict=True)
+    return Profile(0, int(rows["samples"].iloc[0]), tuple(int(k) for k, queries in counts for _ in range(queries)))
+
+
+def _times(values: pd.Series, geometric: bool = False) -> str:
+    interval = t_interval(np.log(values.astype(float)) if geometric else values)
+    mean, low, high = (exp(x) if geometric else x for x in (interval.estimate, interval.low, interval.high))
     if interval.n == 1:
-        return f"{interval.estimate:.2f} times (one seed)"
-    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}] times"
+        return f"{mean:.2f} times (one seed)"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}] times"

@@ -99,6 +99,20 @@ def test_comparison_in_words():
     assert "3.31 times (one seed)" in whatif.markdown({"paper": {}}, {0: PROFILE})
 
 
+def test_prediction_and_measurement_side_by_side():
+    """The bill of `test_predicted_by_hand`, measured at half of what was promised for the second convention."""
+    ours = 12 * 5 * 400 + 2 * 5 * 120
+    sgpo = arm(2, profiles=[(0, COUNTS)], profile_generated_tokens=120, flops_needed=1e4)
+    uniform = arm([1, 2], flops_needed=5e4, generated_tokens=800)
+    _, _, paper, itemised = whatif.against_measured(made(sgpo=sgpo, uniform=uniform)).splitlines()
+    # Seed 1 alone is shared; 12 x 5 x 800 over 25,200; 5 over 1.717 (see above)
+    assert f"| 3.31 times (one seed) | {48_000 / ours:.2f} times (one seed) | 0.58 times (one seed) |" in paper
+    assert "| 1.72 times (one seed) | 5.00 times (one seed) | 2.91 times (one seed) |" in itemised
+    both = whatif.against_measured(made(sgpo=sgpo, uniform=arm(2, flops_needed=[2e4, 8e4])))
+    assert "| 4.00 [0.00, 26730.61] times |" in both  # the geometric mean of 2 and 8: log 4 ± t_1 log 2
+    assert whatif.against_measured(made(uniform=uniform)).startswith("No seed has runs of both")
+
+
 def test_sizes_are_read_from_text():
     assert whatif.parsed_buckets("1/8: 8, 0.25:4 ,1: 2") == PAPER_BUCKETS
     for text in ("", "1/0: 8", "p: 2", "1: 2: 3", "1: 2.5", "1"):
