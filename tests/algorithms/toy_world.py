@@ -1,6 +1,19 @@
 """A world small enough to walk by hand: states joined by commands, some of them won."""
 
+import pytest
+
+from repro.algorithms.threespo import StateTable
 from repro.algorithms.threespo_nodes import Proposal, Task
+from repro.algorithms.threespo_tree import Epoch
+
+WALK = {
+    "s1": {"l": "s2", "r": "s3"},
+    "s2": {"l": "s4", "r": "s5"},
+    "s5": {"l": "s6", "r": "s7"},
+    "s3": {"l": "s8", "r": "s2"},
+    "s8": {"r": "s1"},
+}
+BINARY = {f"n{k}": {"l": f"n{2 * k}", "r": f"n{2 * k + 1}"} for k in range(1, 64)}  # a tree of six levels, never won
 
 
 class Graph:
@@ -78,3 +91,14 @@ def scripted(by_state):
         return answers
 
     return propose
+
+
+def run(config, tasks, propose, table=None, **options):
+    """Explore an epoch to its end: (epoch, groups of each update, events)."""
+    events, table = [], StateTable() if table is None else table
+    epoch = Epoch(config, table, tasks, propose, trace=events.append, **options)
+    return epoch, list(epoch.explore()), events
+
+
+def rewards(event):
+    return {branch["command"]: pytest.approx(branch["reward"], abs=1e-9) for branch in event["branches"]}
