@@ -74,11 +74,7 @@ class SearchIndex:
         such a query). Deterministic: equal scores rank by identifier.
         """
         scores = self.bm25.get_scores_from_ids(self.bm25.get_tokens_ids(terms(query)[:MAX_TERMS]))
-        if count < len(scores):
-            lowest = np.partition(scores, len(scores) - count)[len(scores) - count]
-            found = np.flatnonzero(scores >= lowest) if lowest > 0 else np.flatnonzero(scores)
-        else:
-            found = np.flatnonzero(scores)
+        found = np.flatnonzero(scores >= max(_floor(scores, count), np.finfo(np.float32).tiny))
         best = np.lexsort((self._order[found], -scores[found]))[:count]
         return found[best].tolist()
 
@@ -97,6 +93,18 @@ class SearchIndex:
         """The index under `folder`, its arrays mapped from disk, not read."""
         bm25 = bm25s.BM25.load(folder, mmap=True, show_progress=False)
         return cls(bm25, np.load(folder / "order.npy", mmap_mode="r", allow_pickle=False))
+
+
+def _floor(scores: np.ndarray, count: int) -> float:
+    """A bound that the `count` largest scores reach: the `count`-th largest among the maxima of blocks of 64.
+
+    Selecting among all scores takes numpy milliseconds where most are 0; maxima and a comparison take microseconds.
+    """
+    blocks = scores[: len(scores) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(axis=1)
+    return float(np.sort(blocks)[-count]) if len(blocks) >= count else 0.0
+
+
+_BLOCK = 64
 
 
 def _ranks(ids: Sequence[str]) -> np.ndarray:

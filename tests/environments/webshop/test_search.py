@@ -4,6 +4,7 @@ import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from repro.environments.webshop.search import K1, MAX_TERMS, STOP_WORDS, B, SearchIndex, terms
@@ -56,6 +57,18 @@ def test_search_ranks_as_the_slow_formula_does():
         order = sorted((at for at in range(120) if scores[at] > 0), key=lambda at: (-round(scores[at], 5), ids[at]))
         assert index.search(query, 1000) == order
         assert index.search(query, 7) == order[:7]
+
+
+def test_the_best_of_many_are_found_whichever_block_they_stand_in():
+    rng = random.Random("many")
+    documents = [
+        " ".join(rng.choices(["lamp", "rug", "oak", "wool", "desk"], k=rng.randint(1, 6))) for _ in range(1000)
+    ]
+    index = SearchIndex.build(documents, [f"{n:04d}" for n in range(1000)])
+    for query, count in [("lamp oak", 3), ("wool", 15), ("desk desk rug", 1), ("lamp", 2000)]:
+        every = index.bm25.get_scores_from_ids(index.bm25.get_tokens_ids(terms(query)))
+        order = sorted(np.flatnonzero(every).tolist(), key=lambda at: (-every[at], at))
+        assert index.search(query, count) == order[:count]
 
 
 def test_only_documents_with_a_term_are_found_and_ties_go_by_identifier():
