@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from repro.errors import ReproError
-from repro.figures import style
+from repro.figures import style, theory
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
 from repro.figures.curves import convergence, curve_figure
@@ -21,7 +21,7 @@ from repro.figures.mechanism import boundary, mechanism, mechanism_by_lag
 from repro.figures.phases import SGPO_FIGURES
 from repro.figures.queue import queue
 from repro.figures.sweeps import lag_sweep, learning_rate
-from repro.study import STUDIES, study_named, tables
+from repro.study import STUDIES, study_named, tables, theory_results
 
 __all__ = ["FIGURES", "curve_figure", "has_results", "regenerate", "results"]
 
@@ -66,6 +66,8 @@ def regenerate(out: Path, study: str | None = None, tier: str | None = None) -> 
     """
     chosen = [study] if study is not None else [name for name in STUDIES if has_results(name)] or list(STUDIES)
     written: list[Path] = []
+    if study is None and tier is None and theory_results.folder("small").exists():
+        written += theory.regenerate(theory_results.load("small"), Path(out))
     for name in chosen:
         definition, data = study_named(name), results(name, tier)
         if data.runs.empty:

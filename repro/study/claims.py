@@ -11,14 +11,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from repro.study import STUDIES, runs, tables
+from repro.study import STUDIES, runs, tables, theory_results
 from repro.study.asympo_claims import ASYMPO_CLAIMS
 from repro.study.evidence import INCONCLUSIVE, NOT_TESTABLE, Claim, Evidence, Judgement
 from repro.study.sgpo_claims import SGPO_CLAIMS
 from repro.study.statistics import Interval
+from repro.study.theory_claims import THEORY_CLAIMS
 
 TIER = "small"  # smoke results prove that it runs, never a claim
-CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS, *THEORY_CLAIMS)
 
 
 def ledger(root: Path | None = None) -> list[dict[str, Any]]:
@@ -75,7 +76,9 @@ def write(root: Path | None = None) -> Path:
     return path
 
 
-def _evidence(study: str, root: Path | None) -> Evidence | None:
+def _evidence(study: str, root: Path | None) -> Evidence | theory_results.Theory | None:
+    if study == theory_results.NAME:  # a simulation of its own: no policies, no arms
+        return theory_results.load(TIER, root) if theory_results.folder(TIER, root).exists() else None
     if not tables.results_folder(study, TIER, root).exists():
         return None
     return Evidence(STUDIES[study], tables.load(study, TIER, root))

@@ -36,7 +36,7 @@ from repro.study import STUDIES, runs, study_named
 from repro.study.definition import TIERS
 
 NOTEBOOKS = runs.REPOSITORY / "notebooks"
-AFTER_STUDIES = ("claims", "explore")  # read what the studies left; in reading order
+AFTER_STUDIES = ("threespo_theory", "claims", "explore")  # a simulation, and what reads all results; in reading order
 TIMEOUTS = {"smoke": 600}  # seconds a cell; other tiers train for hours in one
 PACKAGES = ("papermill", "nbclient", "ipykernel", "pandas", "matplotlib")
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "dict": dict}
@@ -234,12 +234,14 @@ def _chosen(only: Sequence[str]) -> list[str]:
     chosen = list(only) or everything
     for name in chosen:
         if name not in everything:
-            raise ReproError(f"there is no study {name!r}; there are: {', '.join(STUDIES)} (and claims, explore)")
+            raise ReproError(f"there is no study {name!r}; there are: {', '.join(everything)}")
     return sorted(set(chosen), key=everything.index)
 
 
 def _planned(name: str, tier: str, seeds: int | None, jobs: int | None, missing: bool) -> tuple[Path, dict[str, Any]]:
     """The notebook of that name, and its parameters."""
+    if name == "threespo_theory":
+        return NOTEBOOKS / "threespo_theory.ipynb", {"tier": tier, "run": tier == "smoke"}
     if name == "claims":
         return NOTEBOOKS / "claims.ipynb", {}
     if name == "explore":
