@@ -27,18 +27,17 @@ from typing import Any
 import torch
 
 from repro.algorithms import ALGORITHMS
-from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.query import Query
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, parameter_count
 from repro.policy.sampler import sample
 from repro.timing import MemoryMeter, alternate, clock, cores, machine, rates, stopwatch, utilisation, version
 from repro.training.accounting import Cost, cost, forward_flops
-from repro.training.config import TrainingConfig
+from repro.training.config import RunConfig, TrainingConfig
 from repro.training.diagnostics import measure
 from repro.training.learner import Learner
 from repro.training.loop import check_device
-from repro.training.rollouts import play
+from repro.training.rollouts import Group, batch, draw
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,17 @@ def grpo_step(device: str, config: BenchConfig) -> dict[str, Any]:
     training = TrainingConfig(learning_rate=config.learning_rate, max_new_tokens=config.response_tokens)
     learner = Learner(policy, ALGORITHMS["grpo"], training)
     queries = [Query(id=str(i), text=text, answer="", level="") for i, text in enumerate(texts)]
+    run = RunConfig("bench", "grpo", "bench", config.seed, ALGORITHMS["grpo"], training=training)
     generated: list[int] = []
 
     def ours() -> None:
         update = len(generated)
         with torch.no_grad():
-            rollouts = play(
-                policy.decoder(), policy, queries, [(i, config.group) for i in range(len(queries))],
-                lambda query: query.text, world=ArithmeticConfig(), update=update, version=update, seed=config.seed,
-                max_new_tokens=training.max_new_tokens, temperature=training.temperature,
-            )  # fmt: skip
+            dec = policy.decoder()
+            groups = [Group(i, i, query, policy.encode(query.text)) for i, query in enumerate(queries)]
+            draw(dec, policy, groups, [config.group] * len(groups), config=run, update=update)
+            everything = [list(range(config.group)) for _ in groups]
+            rollouts = batch(dec, groups, everything, config=run, update=update, version=update, seconds=0.0)
         scored = dataclasses.replace(rollouts, reward_B=[reward(policy.decode(r)) for r in rollouts.responses])
         measure(learner.update(scored)[1], learner.recipe)
         generated.append(sum(map(len, scored.responses)))
