@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from repro.algorithms.adaptive import GRESO, DynamicSampling, Knapsack, ReinforceAda
 from repro.algorithms.allocation import Uniform
 from repro.algorithms.asympo import SPO, ASymPO, BatchScaled, BehaviourASymPO, Naive, ShuffledASymPO
-from repro.algorithms.credit import GroupCredit
+from repro.algorithms.credit import EpisodeCredit, GroupCredit
 from repro.algorithms.exploration import Episodes
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
@@ -40,7 +40,7 @@ class Recipe:
     """The five choices."""
 
     objective: Objective
-    credit: GroupCredit = GroupCredit()
+    credit: GroupCredit | EpisodeCredit = GroupCredit()
     allocation: Allocating = Uniform()
     guidance: Unguided = Unguided()
     exploration: Episodes = Episodes()

@@ -41,3 +41,26 @@ class GroupCredit:
             advantage_B = advantage_B / (group_std(reward_B, group_B, ddof) + self.eps)
         # The mean of equal floats need not be that float (three times 0.1), hence the explicit zero.
         return torch.where(in_mixed_group(reward_B, group_B), advantage_B, 0.0)
+
+    def spread(self, advantage_E: Tensor, episode_B: Tensor) -> Tensor:
+        """Advantages of rows, (B,), from those of what was compared, (E,): a row is a turn of episode `episode_B`.
+
+        Every turn gets its episode's advantage. A row that is a whole response is an episode of its own.
+        """
+        return advantage_E[episode_B]
+
+
+@dataclass(frozen=True)
+class EpisodeCredit(GroupCredit):
+    """Group-relative advantage under which all episodes weigh the same, however many turns they take.
+
+    An episode's advantage is divided by its number of turns T_e, times the mean of T over the update's episodes. With
+    an objective that is linear in the advantage and aggregation "response", the loss is then the mean over episodes of
+    the mean over turns of the mean over tokens. Without it (GroupCredit) long episodes, which mostly are the lost ones,
+    are pushed down harder than short ones are pushed up.
+    """
+
+    def spread(self, advantage_E: Tensor, episode_B: Tensor) -> Tensor:
+        turns_E = torch.bincount(episode_B, minlength=len(advantage_E))
+        mean = len(episode_B) / (turns_E > 0).sum()  # of the episodes that are trained on
+        return (advantage_E * mean / turns_E.clamp(min=1))[episode_B]

@@ -1,27 +1,100 @@
-"""Worlds: training lists, held-out lists and rewards. A config's class says which world it describes."""
+"""Worlds: training lists, held-out lists, and rewards or episodes. A config's class says which world it describes.
+
+In a world of single turns a response earns its reward at once; in a world of several turns it is an action, and an
+`Episode` says what comes next. Libraries that only one world needs are imported by that world when it is used.
+"""
 
 from __future__ import annotations
 
-from repro.environments import arithmetic, maths_world
-from repro.environments.arithmetic import ArithmeticConfig
-from repro.environments.maths_world import MathsConfig
-from repro.environments.query import Query
+from collections.abc import Iterator
+from dataclasses import replace
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
 
-World = ArithmeticConfig | MathsConfig
+from repro.environments import arithmetic, guided_arithmetic, maths_world, program, search
+from repro.environments.arithmetic import ArithmeticConfig
+from repro.environments.guided_arithmetic import GuidedArithmeticConfig
+from repro.environments.maths_world import MathsConfig
+from repro.environments.program import ProgramConfig
+from repro.environments.query import Query
+from repro.environments.search import SearchConfig, SearchEpisode
+
+World = ArithmeticConfig | MathsConfig | GuidedArithmeticConfig | ProgramConfig | SearchConfig
+
+_MODULES: dict[type, ModuleType] = {
+    ArithmeticConfig: arithmetic,
+    MathsConfig: maths_world,
+    GuidedArithmeticConfig: guided_arithmetic,
+    ProgramConfig: program,
+    SearchConfig: search,
+}
+
+
+class Episode(Protocol):
+    """A query being played: for one use, deterministic, and over after finitely many steps."""
+
+    @property
+    def won(self) -> bool: ...
+
+    @property
+    def faults(self) -> NamedTuple:
+        """How many of the actions so far went wrong, by kind; the kinds are the world's own."""
+        ...
+
+    def reset(self) -> str:
+        """The first observation."""
+        ...
+
+    def step(self, action: str) -> tuple[str, float, bool]:
+        """(observation, reward, done). Any text is an action; one without words does nothing but take its turn."""
+        ...
+
+
+EPISODES: dict[type, Any] = {SearchConfig: SearchEpisode}  # config class -> Episode of (config, query)
 
 
 def train_list(world: World, seed: int) -> list[Query]:
     """The finite training list of a seed."""
-    return (maths_world if isinstance(world, MathsConfig) else arithmetic).train_list(world, seed)
+    return _MODULES[type(world)].train_list(world, seed)
 
 
 def heldout(world: World) -> dict[str, list[Query]]:
     """The held-out lists by level, the same for every seed."""
-    return (maths_world if isinstance(world, MathsConfig) else arithmetic).heldout(world)
+    return _MODULES[type(world)].heldout(world)
+
+
+def stream(world: World, seed: int) -> Iterator[Query]:
+    """Endless fresh queries for the warm start; published sets have none."""
+    return _MODULES[type(world)].stream(world, seed)
+
+
+def vocabulary(world: World) -> list[str]:
+    """The words that a policy from scratch needs; published sets have no such list."""
+    return _MODULES[type(world)].vocabulary(world)
 
 
 def reward(world: World, query: Query, response: str) -> float:
-    """What a response earns: 1.0 or 0.0."""
+    """What a response earns in a world of single turns: 1.0 or 0.0."""
     if isinstance(world, MathsConfig):
         return maths_world.reward(world, query, response)
-    return arithmetic.reward(query, response)
+    return _MODULES[type(world)].reward(query, response)
+
+
+def multi_turn(world: World) -> bool:
+    """Whether queries are played as episodes."""
+    return type(world) in EPISODES
+
+
+def episode(world: World, query: Query) -> Episode:
+    """A fresh episode of a world of several turns."""
+    return EPISODES[type(world)](world, query)
+
+
+def asked(world: World, query: Query) -> Query:
+    """The query with the text that the policy sees first: the episode's first observation, where there is one."""
+    return replace(query, text=episode(world, query).reset()) if multi_turn(world) else query
+
+
+def history(world: World) -> int | None:
+    """How many past turns a prompt shows, by the config's field `history`; None, or no such field: all."""
+    return getattr(world, "history", None)

@@ -57,6 +57,11 @@ class Policy:
         return self.tokenizer.eos_token_id
 
     @property
+    def context(self) -> int:
+        """The longest sequence that the model is made for, in tokens."""
+        return self.model.config.max_position_embeddings
+
+    @property
     def parameters(self) -> dict[str, Tensor]:
         """The trainable tensors by their transformers names (a tied head is not listed twice)."""
         return dict(self.model.named_parameters())

@@ -55,6 +55,9 @@ def forward_flops(unit: Cost, prompts: Sequence[int], prompt_B: Sequence[int], r
 def update_flops(unit: Cost, rollouts: Rollouts, trained_B: Sequence[bool]) -> dict[str, int]:
     """Cost of one update: token counts of all that was drawn, and FLOPs by three conventions.
 
+    In a world of several turns `rollouts` counts episodes, and every turn's prompt, the whole transcript so far, is
+    computed anew; it counts once for the rows of a group and turn that share it.
+
     - `flops`: itemised, what this engine does: sampling, scoring of what is trained on or could be, backward passes;
     - `flops_needed`: itemised, sampling, then forward and backward passes only where there is a gradient;
     - `flops_2p6p`: 2P for every prompt and generated token once per response in sampling, and 6P for each again in
@@ -72,7 +75,7 @@ def update_flops(unit: Cost, rollouts: Rollouts, trained_B: Sequence[bool]) -> d
 
     sampling, trained = forward_flops(unit, prompts, drawn_prompt, drawn_lengths), forward(trained_B)
     return {
-        "rollouts": len(drawn_lengths),
+        "rollouts": len(rollouts.episodes) or len(drawn_lengths),
         "prompt_tokens": sum(prompts),
         "generated_tokens": sum(drawn_lengths),
         "flops": sampling + forward([True] * len(lengths)) + 2 * trained,

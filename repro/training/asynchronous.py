@@ -136,7 +136,7 @@ class AsynchronousSource:
             "queue_depth": depth,
             "idle_learner": self.taken_at - asked_at,
             "idle_generator": idle_generator,
-            "rollouts_per_second": len(rollouts.responses) / (self.taken_at - before),
+            "rollouts_per_second": (len(rollouts.episodes) or len(rollouts.responses)) / (self.taken_at - before),
         }
 
     def updated(self, update: int) -> None:
@@ -198,6 +198,10 @@ class GeneratorPolicy:
 
         self.model_config, self.device = SimpleNamespace(**model_config), device
         self.tokenizer, self.end_token = Tokenizer.from_str(tokenizer), end_token
+
+    @property
+    def context(self) -> int:
+        return self.model_config.max_position_embeddings
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import torch
 
+from repro.environments import asked, multi_turn
 from repro.environments.query import Query
+from repro.policy.decoder import Decoder
 from repro.policy.model import Policy
 from repro.policy.sampler import sample
 from repro.training.config import RunConfig
+from repro.training.episodes import Outcome, Start, play, summary
 from repro.training.rollouts import request_seed, reward_of
 
 ROWS = 256  # responses sampled at once
@@ -21,32 +25,22 @@ def evaluate(
 ) -> list[dict]:
     """One record per level: `mean_at_k` (mean reward) and `pass_at_k` (share of queries solved at least once in k).
 
-    The same queries and request seeds for every arm and every point in time, so that differences are paired.
+    In a world of several turns "solved" means won, and the means of `episodes.summary` come with it. The same queries
+    and request seeds for every arm and every point in time, so that differences are paired.
     """
     dec = policy.decoder()
+    several = multi_turn(config.world)
     records = []
     for level, items in lists.items():
         started = time.perf_counter()
         items = items[:queries]
-        prompts = [policy.encode(query.text) for query in items]
+        prompts = [policy.encode(asked(config.world, query).text) for query in items]
         pairs = [(q, k) for q in range(len(items)) for k in range(samples)]
-        rewards = [0.0] * len(pairs)
+        outcomes: list[Outcome] = []
         for first in range(0, len(pairs), ROWS):
-            chunk = pairs[first : first + ROWS]
-            seeds = [request_seed(-1, 0, q, k) for q, k in chunk]
-            training = config.training
-            completions = sample(
-                dec,
-                prompts,
-                [q for q, _ in chunk],
-                seeds,
-                training.max_new_tokens,
-                policy.end_token,
-                training.temperature,
-            )
-            for place, ((q, _), completion) in enumerate(zip(chunk, completions, strict=True), first):
-                rewards[place] = reward_of(config.world, items[q], policy, completion)
-        by_query = [rewards[q * samples : (q + 1) * samples] for q in range(len(items))]
+            tried = _played if several else _answered
+            outcomes += tried(dec, policy, items, prompts, pairs[first : first + ROWS], config)
+        by_query = [outcomes[q * samples : (q + 1) * samples] for q in range(len(items))]
         records.append(
             {
                 "kind": "eval",
@@ -54,9 +48,30 @@ def evaluate(
                 "level": level,
                 "queries": len(items),
                 "samples": samples,
-                "mean_at_k": sum(rewards) / len(rewards),
-                "pass_at_k": sum(max(group) > 0 for group in by_query) / len(by_query),
+                "mean_at_k": sum(outcome.reward for outcome in outcomes) / len(outcomes),
+                "pass_at_k": sum(any(outcome.won for outcome in group) for group in by_query) / len(by_query),
                 "seconds": time.perf_counter() - started,
+                **(summary(outcomes) if several else {}),
             }
         )
     return records
+
+
+Pairs = list[tuple[int, int]]  # (query, sample)
+
+
+def _answered(
+    dec: Decoder, policy: Policy, items: list[Query], prompts: list[list[int]], pairs: Pairs, config: RunConfig
+) -> list[Outcome]:
+    training, seeds = config.training, [request_seed(-1, 0, q, k) for q, k in pairs]
+    rows = [q for q, _ in pairs]
+    completions = sample(dec, prompts, rows, seeds, training.max_new_tokens, policy.end_token, training.temperature)
+    rewards = [reward_of(config.world, items[q], policy, c) for q, c in zip(rows, completions, strict=True)]
+    return [Outcome(q, reward, reward > 0, 1, {}) for q, reward in zip(rows, rewards, strict=True)]
+
+
+def _played(
+    dec: Decoder, policy: Policy, items: list[Query], prompts: list[list[int]], pairs: Pairs, config: RunConfig
+) -> list[Outcome]:
+    starts = [Start(items[q], prompts[q], functools.partial(request_seed, -1, 0, q, k)) for q, k in pairs]
+    return [one.outcome(q) for one, (q, _) in zip(play(dec, policy, starts, config), pairs, strict=True)]

@@ -110,11 +110,11 @@ class Learner:
         behaviour_BT = torch.zeros(shape)
         for b, row in enumerate(rollouts.behaviour_logp):
             behaviour_BT[b, : len(row)] = torch.tensor(row)
-        # Responses that are not trained on still belong to their group's baseline.
-        all_reward = torch.cat([reward_B, reward_B.new_tensor([unused.reward for unused in rollouts.unused])])
-        all_group = torch.cat([group_B, group_B.new_tensor([unused.group for unused in rollouts.unused])])
-        advantage_B = self.recipe.credit.advantage_B(all_reward, all_group)[: len(reward_B)]
-        mixed_B = (in_mixed_group(all_reward, all_group)[: len(reward_B)]).cpu()
+        # What is not trained on still belongs to its group's baseline. An episode counts once for all its turns.
+        all_reward, all_group, place_B = (torch.tensor(x, device=self.device) for x in rollouts.compared())
+        credit = self.recipe.credit
+        advantage_B = credit.spread(credit.advantage_B(all_reward, all_group), place_B)
+        mixed_B = in_mixed_group(all_reward, all_group)[place_B].cpu()
         chunks = [
             (rows, mixed)
             for mixed in (True, False)

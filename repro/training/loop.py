@@ -17,7 +17,7 @@ from repro.errors import ReproError
 from repro.policy.model import Policy, parameter_count
 from repro.policy.warmstart import WarmStartKey, warm_start
 from repro.study.runs import Run, data_folder, open_run
-from repro.training import accounting
+from repro.training import accounting, episodes
 from repro.training.asynchronous import AsynchronousSource
 from repro.training.checkpoint import load_checkpoint, save_checkpoint
 from repro.training.config import Asynchronous, RunConfig
@@ -131,14 +131,13 @@ def rollout_source(config: RunConfig, policy: Policy, sampler: Sampler, state: d
 def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
     """The log line of an update; `reward` and `mixed` are of all that was drawn, trained on or not."""
     rewards: dict[int, list[float]] = {}
-    for group, reward in zip(rollouts.group_B, rollouts.reward_B, strict=True):
+    all_reward, all_group, _ = rollouts.compared()
+    for group, reward in zip(all_group, all_reward, strict=True):
         rewards.setdefault(group, []).append(reward)
-    for unused in rollouts.unused:
-        rewards.setdefault(unused.group, []).append(unused.reward)
     mixed = {group for group, values in rewards.items() if min(values) < max(values)}
     tokens = list(zip(rollouts.group_B, map(len, rollouts.responses), strict=True))
     tokens += [(unused.group, unused.length) for unused in rollouts.unused]
-    if rollouts.unused:
+    if rollouts.unused or rollouts.episodes:
         drawn = [reward for values in rewards.values() for reward in values]
         metrics |= {"reward": sum(drawn) / len(drawn), "mixed": len(mixed) / len(rewards)}
     return {
@@ -152,14 +151,15 @@ def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
         "seconds_generate": rollouts.seconds,
         **accounting.update_flops(unit, rollouts, metrics.pop("trained_B")),
         **metrics,
+        **episodes.summary(rollouts.episodes),
     }
 
 
 def check_context(config: RunConfig, policy: Policy, train: list[Query], heldout: dict[str, list[Query]]) -> None:
-    """ReproError if a prompt and a response may not fit the model's context."""
-    queries = train + [query for level in heldout.values() for query in level]
+    """ReproError if a (first) prompt and a response may not fit the model's context."""
+    queries = [environments.asked(config.world, q) for q in train + [q for level in heldout.values() for q in level]]
     longest = max(len(policy.encode(config.recipe.guidance.prompt(query))) for query in queries)
-    context = policy.model.config.max_position_embeddings
+    context = policy.context
     if longest + config.training.max_new_tokens > context:
         raise ReproError(
             f"a prompt of {longest} tokens with training.max_new_tokens={config.training.max_new_tokens} does not "

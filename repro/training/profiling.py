@@ -8,6 +8,7 @@ sampling and the seed. Each line holds some draws of one query. Draw i of a quer
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import time
@@ -17,13 +18,16 @@ from typing import Any
 import torch
 
 from repro.algorithms.allocation import Profile
+from repro.config import config_hash
+from repro.environments import asked, multi_turn
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.model import parameter_count
 from repro.policy.sampler import sample
 from repro.study.runs import data_folder
-from repro.training.accounting import cost, forward_flops
+from repro.training.accounting import Cost, cost, forward_flops
 from repro.training.config import RunConfig
+from repro.training.episodes import Start, play
 from repro.training.rollouts import request_seed, reward_of
 
 BLOCK = 8  # draws of a query at a time
@@ -38,7 +42,7 @@ def take_profile(
 
     Raises ReproError for rewards other than 0 and 1, which have no success rate, and for a damaged profile.
     """
-    prompts = [policy.encode(config.recipe.guidance.prompt(query)) for query in queries]
+    prompts = [policy.encode(config.recipe.guidance.prompt(asked(config.world, query))) for query in queries]
     key = profile_key(policy, prompts, [query.answer for query in queries], config)
     path = data_folder() / "cache" / f"profile-{hashlib.sha256(_dump(key).encode()).hexdigest()[:12]}.jsonl"
     rows = _drawn(policy, queries, prompts, config, samples, path, key)
@@ -49,7 +53,7 @@ def take_profile(
     unit = cost(policy.model.config, parameter_count(policy))
     flat = [length for group in lengths for length in group]
     prompt_B = [q for q, group in enumerate(lengths) for _ in group]
-    return profile, {
+    record = {
         "kind": "profile",
         "update": update,
         "samples": samples,
@@ -60,10 +64,26 @@ def take_profile(
         "flops_2p6p": 2 * unit.parameters * (sum(len(prompts[q]) for q in prompt_B) + sum(flat)),
         "seconds": sum(seconds for _, _, seconds in used),
     }
+    if multi_turn(config.world):
+        episodes = [turns for blocks in rows for turns in [t for block in blocks for t in block["turns"]][:samples]]
+        record |= _bill(unit, [turn for turns in episodes for turn in turns])
+    return profile, record
+
+
+def _bill(unit: Cost, turns: list[tuple[int, int, bool]]) -> dict[str, int]:
+    """The cost of turns (tokens of the prompt and of the response; whether the prompt was computed for this one)."""
+    prompts, lengths = [n for n, _, _ in turns], [m for _, m, _ in turns]
+    computed = [n for n, _, new in turns if new]
+    responses = forward_flops(unit, prompts, range(len(turns)), lengths) - forward_flops(unit, prompts, [], [])
+    return {
+        "prompt_tokens": sum(computed),
+        "flops": forward_flops(unit, computed, [], []) + responses,
+        "flops_2p6p": 2 * unit.parameters * (sum(prompts) + sum(lengths)),
+    }
 
 
 def profile_key(policy: Any, prompts: list[list[int]], answers: list[str], config: RunConfig) -> dict[str, Any]:
-    """What a profile depends on; it stands in the first line of its file."""
+    """What a profile depends on; it stands in the first line of its file. An episode depends on the whole world."""
     weights = hashlib.sha256()
     for name, tensor in sorted(policy.parameters.items()):
         weights.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -73,6 +93,7 @@ def profile_key(policy: Any, prompts: list[list[int]], answers: list[str], confi
         "temperature": config.training.temperature,
         "max_new_tokens": config.training.max_new_tokens,
         "seed": config.seed,
+        **({"world": config_hash(config.world)} if multi_turn(config.world) else {}),
     }
 
 
@@ -108,6 +129,20 @@ def _drawn(policy, queries, prompts, config, samples, path: Path, key) -> list[l
 def _sample(policy, queries, prompts, config, chunk: list[tuple[int, int]]) -> list[dict]:
     training, dec = config.training, policy.decoder()
     rows = [(place, q, first + i) for place, (q, first) in enumerate(chunk) for i in range(BLOCK)]
+    blocks: list[dict] = [{"rewards": [], "lengths": []} for _ in chunk]
+    if multi_turn(config.world):
+        seeds = [functools.partial(request_seed, config.seed, SEED_SPACE, q, member) for _, q, member in rows]
+        starts = [Start(queries[q], prompts[q], seed) for (_, q, _), seed in zip(rows, seeds, strict=True)]
+        computed: set[tuple] = set()
+        for (place, q, _), one in zip(rows, play(dec, policy, starts, config), strict=True):
+            turns = []
+            for number, turn in enumerate(one.turns):
+                request = (place, number, tuple(turn.prompt))
+                turns.append([len(turn.prompt), len(turn.completion.tokens), request not in computed])
+                computed.add(request)
+            blocks[place].setdefault("turns", []).append(turns)
+            _enter(blocks[place], queries[q], one.reward, sum(length for _, length, _ in turns))
+        return blocks
     completions = sample(
         dec,
         [prompts[q] for q, _ in chunk],
@@ -117,17 +152,20 @@ def _sample(policy, queries, prompts, config, chunk: list[tuple[int, int]]) -> l
         policy.end_token,
         training.temperature,
     )
-    blocks = [{"rewards": [], "lengths": []} for _ in chunk]
     for (place, q, _), completion in zip(rows, completions, strict=True):
         reward = reward_of(config.world, queries[q], policy, completion)
-        if reward not in (0.0, 1.0):
-            raise ReproError(
-                f"query {queries[q].id}: a reward of {reward:g} has no success rate. An allocation by success rates "
-                "needs rewards of 0 or 1: choose recipe.allocation=Uniform, or another world"
-            )
-        blocks[place]["rewards"].append(int(reward))
-        blocks[place]["lengths"].append(len(completion.tokens))
+        _enter(blocks[place], queries[q], reward, len(completion.tokens))
     return blocks
+
+
+def _enter(block: dict, query: Query, reward: float, length: int) -> None:
+    if reward not in (0.0, 1.0):
+        raise ReproError(
+            f"query {query.id}: a reward of {reward:g} has no success rate. An allocation by success rates "
+            "needs rewards of 0 or 1: choose recipe.allocation=Uniform, or another world"
+        )
+    block["rewards"].append(int(reward))
+    block["lengths"].append(length)
 
 
 def _read(file, path: Path, key: dict, queries: int) -> list[list[dict]]:
@@ -145,7 +183,8 @@ def _read(file, path: Path, key: dict, queries: int) -> list[list[dict]]:
         for line in lines:
             if not (len(line["rewards"]) == len(line["lengths"]) == BLOCK and set(line["rewards"]) <= {0, 1}):
                 raise ValueError
-            rows[line["query"]].append({name: line[name] for name in ("rewards", "lengths", "seconds")})
+            names = ("rewards", "lengths", "seconds", *(["turns"] if "world" in first else []))
+            rows[line["query"]].append({name: line[name] for name in names})
     except (ValueError, KeyError, TypeError, IndexError):
         raise ReproError(f"{path} is damaged: delete it, and the profile is drawn again") from None
     if first != key:

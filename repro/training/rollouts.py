@@ -1,20 +1,30 @@
-"""Rollouts: sampled responses with what the learner may need of them."""
+"""Rollouts: sampled responses with what the learner may need of them.
+
+In a world of several turns every turn is a row: its prompt is what the policy saw then, its response the action. Credit
+is per episode: `Rollouts.compared` counts each once, whatever its number of turns, and all its rows get its advantage.
+How rows become a loss is the objective's `aggregation`: "response" gives every turn the same weight, so an episode's
+weight grows with its turns; "token" gives every token of an action the same. To give every episode the same weight,
+take `credit.EpisodeCredit`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 
-from repro.environments import World, reward
+from repro.environments import World, multi_turn, reward
 from repro.environments.query import Query
 from repro.policy.decoder import Decoder
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.sampler import Completion, sample
 from repro.training.config import RunConfig
+from repro.training.episodes import Outcome, Played, Start, Turn, play
 
 MISMATCH_ROWS = 8  # responses per batch whose log-probabilities are recomputed as the trainer does
 
@@ -24,7 +34,7 @@ class Unused(NamedTuple):
 
     prompt: int  # index into the prompts
     group: int
-    reward: float
+    reward: float  # in a world of several turns, its episode's
     length: int
 
 
@@ -35,9 +45,12 @@ class Group:
     number: int  # its place among the update's groups
     index: int
     query: Query
-    prompt: list[int]
-    completions: list[Completion] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
+    prompt: list[int]  # the first one, where there are several turns
+    played: list[Played] = field(default_factory=list)
+
+    @property
+    def rewards(self) -> list[float]:
+        return [one.reward for one in self.played]
 
 
 @dataclass
@@ -58,18 +71,34 @@ class Rollouts:
     seconds: float
     # Responses that were drawn but are not trained on: they cost their tokens, and count in their group's baseline.
     unused: list[Unused] = field(default_factory=list)
+    # Where there are several turns: all episodes that were drawn, and each row's episode and turn; else empty.
+    episodes: list[Outcome] = field(default_factory=list)
+    episode_B: list[int] = field(default_factory=list)
+    turn_B: list[int] = field(default_factory=list)
+
+    def compared(self) -> tuple[list[float], list[int], Sequence[int]]:
+        """(rewards, groups, place of each row among them) of all that was drawn, trained on or not.
+
+        These are what credit compares: episodes where there are several turns, else responses.
+        """
+        if self.episodes:
+            return [e.reward for e in self.episodes], [e.group for e in self.episodes], self.episode_B
+        rewards = self.reward_B + [unused.reward for unused in self.unused]
+        return rewards, self.group_B + [unused.group for unused in self.unused], range(len(self.reward_B))
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Rollouts:
-        return cls(**{**data, "unused": [Unused(*entry) for entry in data["unused"]]})
+        unused = [Unused(*entry) for entry in data["unused"]]
+        return cls(**{**data, "unused": unused, "episodes": [Outcome(*entry) for entry in data.get("episodes", [])]})
 
 
-def request_seed(seed: int, update: int, group: int, member: int) -> int:
-    """64 bits that depend on the run's seed and the request's place alone."""
-    return random.Random(f"request:{seed}:{update}:{group}:{member}").getrandbits(64)
+def request_seed(seed: int, update: int, group: int, member: int, turn: int | None = None) -> int:
+    """64 bits that depend on the run's seed and the request's place alone; single-turn worlds have no `turn`."""
+    place = f"{seed}:{update}:{group}:{member}" if turn is None else f"{seed}:{update}:{group}:{member}:{turn}"
+    return random.Random(f"request:{place}").getrandbits(64)
 
 
 def reward_of(world: World, query: Query, policy: Any, completion: Completion) -> float:
@@ -78,23 +107,28 @@ def reward_of(world: World, query: Query, policy: Any, completion: Completion) -
 
 
 def draw(dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, config: RunConfig, update: int) -> None:
-    """Sample and score `sizes[g]` more responses of each group, under the weights of `dec`, in one batch.
+    """Sample and score `sizes[g]` more responses (or episodes) of each group, under the weights of `dec`, together.
 
     `policy` encodes, decodes and names the end token. A response's request seed depends on the run's seed, the update,
     its group and its number in the group, so that it is the same whatever else is drawn beside it or before.
     """
     prompt_B = [g for g, size in enumerate(sizes) for _ in range(size)]
     seeds = [
-        request_seed(config.seed, update, group.number, len(group.rewards) + member)
+        functools.partial(request_seed, config.seed, update, group.number, len(group.played) + member)
         for group, size in zip(groups, sizes, strict=True)
         for member in range(size)
     ]
+    if multi_turn(config.world):
+        starts = [Start(groups[g].query, groups[g].prompt, seed) for g, seed in zip(prompt_B, seeds, strict=True)]
+        for g, one in zip(prompt_B, play(dec, policy, starts, config), strict=True):
+            groups[g].played.append(one)
+        return
     training = config.training
-    prompts = [group.prompt for group in groups]
+    prompts, seeds = [group.prompt for group in groups], [seed() for seed in seeds]
     completions = sample(dec, prompts, prompt_B, seeds, training.max_new_tokens, policy.end_token, training.temperature)
     for g, completion in zip(prompt_B, completions, strict=True):
-        groups[g].completions.append(completion)
-        groups[g].rewards.append(reward_of(config.world, groups[g].query, policy, completion))
+        reward = reward_of(config.world, groups[g].query, policy, completion)
+        groups[g].played.append(Played([Turn(groups[g].prompt, completion)], reward))
 
 
 def batch(
@@ -113,26 +147,43 @@ def batch(
     forward: `mismatch_kl` near 0 (1e-10 in fp32) shows that sampler and trainer agree on these very weights.
     """
     if not any(kept):
-        kept = [list(range(len(group.rewards))) for group in groups]
-    rows = [(g, i) for g, members in enumerate(kept) for i in members]
-    chosen = set(rows)
-    rest = [(g, i) for g, group in enumerate(groups) for i in range(len(group.rewards)) if (g, i) not in chosen]
-    prompts, prompt_B = [group.prompt for group in groups], [g for g, _ in rows]
-    completions = [groups[g].completions[i] for g, i in rows]
+        kept = [list(range(len(group.played))) for group in groups]
+    every = [(g, i) for g, group in enumerate(groups) for i in range(len(group.played))]
+    chosen = {(g, i) for g, members in enumerate(kept) for i in members}
+    # Rows of one group and turn with equal prompts share them, as they did when they were sampled.
+    places: dict[tuple, int] = {}
+    place = {
+        (g, i, t): places.setdefault((g, t, tuple(turn.prompt)), len(places))
+        for g, i in every
+        for t, turn in enumerate(groups[g].played[i].turns)
+    }
+    rows = [(g, i, t) for g, members in enumerate(kept) for i in members for t in range(len(groups[g].played[i].turns))]
+    rows.sort(key=place.__getitem__)  # side by side if they share a prompt
+    rest = [(g, i, t) for g, i, t in place if (g, i) not in chosen]
+    prompts, prompt_B = [list(prompt) for _, _, prompt in places], [place[row] for row in rows]
+    completions = [groups[g].played[i].turns[t].completion for g, i, t in rows]
+    several = multi_turn(config.world)
+    number = {member: e for e, member in enumerate(every)}
     return Rollouts(
         update=update,
         version=version,
         prompts=prompts,
         prompt_B=prompt_B,
-        group_B=prompt_B,
-        query_B=[groups[g].query.id for g in prompt_B],
+        group_B=[g for g, _, _ in rows],
+        query_B=[groups[g].query.id for g, _, _ in rows],
         responses=[c.tokens for c in completions],
         behaviour_logp=[c.logprobs for c in completions],
-        reward_B=[groups[g].rewards[i] for g, i in rows],
+        reward_B=[groups[g].played[i].reward for g, i, _ in rows],
         finished_B=[c.finished for c in completions],
         mismatch_kl=_mismatch(dec, prompts, prompt_B, completions, update, config.training.temperature),
         seconds=seconds,
-        unused=[Unused(g, g, groups[g].rewards[i], len(groups[g].completions[i].tokens)) for g, i in rest],
+        unused=[
+            Unused(place[g, i, t], g, groups[g].played[i].reward, len(groups[g].played[i].turns[t].completion.tokens))
+            for g, i, t in rest
+        ],
+        episodes=[groups[g].played[i].outcome(g) for g, i in every] if several else [],
+        episode_B=[number[g, i] for g, i, _ in rows] if several else [],
+        turn_B=[t for _, _, t in rows] if several else [],
     )
 
 

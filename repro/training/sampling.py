@@ -93,7 +93,8 @@ class Sampler:
 
     def _group(self, number: int, index: int) -> Group:
         query = self.queries[index]
-        return Group(number, index, query, self.policy.encode(self.config.recipe.guidance.prompt(query)))
+        shown = environments.asked(self.config.world, query)
+        return Group(number, index, query, self.policy.encode(self.config.recipe.guidance.prompt(shown)))
 
     def _allot(self, update: int, drawn: list[Drawn]) -> list[tuple[int, int]]:
         try:
