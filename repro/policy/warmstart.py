@@ -55,6 +55,8 @@ class GuidedWarmStartConfig(WarmStartConfig):
     """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
 
     Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
+    the perfect phase a response without a hint is perfect, and one with a hint follows its wrong turns and misread
+    facts to the letter: were hints always right, the question alone would do and hints would never be read. In
     the noisy phase `slip` is the chance of a wrong result. A hint is cut from a trace with slips, and the response is
     that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
     certain what follows, and is copied before any reinforcement; at 1 it is always right and no help against slips.
@@ -146,18 +148,24 @@ def lessons(key: WarmStartKey) -> tuple[Iterator[Query], Lesson, Lesson]:
             lambda query: (query.text, arithmetic.noisy_trace(world, query, slips, settings.slip)),
         )
     formats = random.Random(f"formats:{key.seed}")
+    chances = settings.route_slip, settings.fact_slip, settings.slip
 
-    def dressed(shown: Query, solved: Query) -> tuple[str, str]:
-        if formats.random() < settings.bare:
-            return solved.text, solved.trace
-        return HINTS[formats.choice(settings.hints)].prompt(shown), solved.trace
+    def hint_of() -> Callable[[Query], str] | None:
+        return HINTS[formats.choice(settings.hints)].prompt if formats.random() >= settings.bare else None
+
+    def perfect(query: Query) -> tuple[str, str]:
+        if (hint := hint_of()) is None:
+            return query.text, query.trace
+        followed = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, 0.0)
+        return hint(followed), followed.trace
 
     def noisy(query: Query) -> tuple[str, str]:
-        chances = settings.route_slip, settings.fact_slip, settings.slip
         shown = guided_arithmetic.slipped(world, query, slips, *(c * (1 - settings.doubt) for c in chances))
-        return dressed(shown, guided_arithmetic.slipped(world, shown, slips, *(c * settings.doubt for c in chances)))
+        solved = guided_arithmetic.slipped(world, shown, slips, *(c * settings.doubt for c in chances))
+        hint = hint_of()
+        return (hint(shown) if hint else query.text), solved.trace
 
-    return guided_arithmetic.stream(world, key.seed), lambda query: dressed(query, query), noisy
+    return guided_arithmetic.stream(world, key.seed), perfect, noisy
 
 
 def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict], None] | None = None) -> list[float]:

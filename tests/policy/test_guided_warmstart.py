@@ -52,10 +52,24 @@ def test_the_plain_warm_start_keeps_its_identity():
     assert from_dict(GuidedWarmStartConfig, to_dict(GuidedWarmStartConfig())) == GuidedWarmStartConfig()
 
 
-def test_perfect_lessons_are_the_question_or_a_hint_with_the_experts_trace():
+def hint_in(prompt):
+    return prompt.split("<hint>\n")[1].split("\n</hint>")[0]
+
+
+def test_perfect_lessons_are_right_without_a_hint_and_follow_it_with_one():
+    followed = 0
+    for query, prompt, response in taught(key(hints=("full",), route_slip=0.3, fact_slip=0.2), 0, 400):
+        if prompt == query.text:
+            assert response == query.trace
+        else:
+            assert response == hint_in(prompt)
+            followed += response != query.trace
+    assert followed > 50  # where it is wrong too: only so are hints read
+
+
+def test_every_format_is_as_frequent_as_every_other():
     seen = collections.Counter()
-    for query, prompt, response in taught(key(), 0, 2000):
-        assert response == query.trace
+    for query, prompt, _ in taught(key(slip=0.0, route_slip=0.0, fact_slip=0.0), 0, 2000):
         names = [name for name, guidance in HINTS.items() if guidance.prompt(query) == prompt]
         assert names or prompt == query.text
         seen[names[0] if names else "bare"] += 1
@@ -66,7 +80,7 @@ def test_perfect_lessons_are_the_question_or_a_hint_with_the_experts_trace():
 
 
 def test_only_the_formats_asked_for_are_taught():
-    only = key(hints=("numerals",), bare=0.0)
+    only = key(hints=("numerals",), bare=0.0, route_slip=0.0, fact_slip=0.0)
     assert all(prompt == HINTS["numerals"].prompt(query) for query, prompt, _ in taught(only, 0, 50))
     assert all(prompt == query.text for query, prompt, _ in taught(key(bare=1.0), 0, 50))
 
@@ -76,8 +90,7 @@ def test_a_hint_tells_the_slips_before_it(doubt):
     settings = key(doubt=doubt, bare=0.0, hints=("full",), route_slip=0.3, fact_slip=0.3, slip=0.3)
     differ = 0
     for query, prompt, response in taught(settings, 1, 200):
-        shown = prompt.split("<hint>\n")[1].split("\n</hint>")[0]
-        assert shown == (query.trace if doubt else response)
+        assert hint_in(prompt) == (query.trace if doubt else response)
         assert prompt.startswith(query.text)
         differ += response != query.trace
     assert differ > 100  # slips there are
