@@ -103,7 +103,8 @@ def cost(tables: Tables, study: Study) -> Figure:
             names[ax] = [(y, SHORT[arm], look(arm, study).colour) for y, arm in zip(ends, arms, strict=True)]
     for ax, head in zip(axes[:, 0], rows, strict=True):
         ax.set_ylabel("held-out success, %")
-        ax.text(0.02, 0.99, head, transform=ax.transAxes, va="top", size=7, color=style.MUTED)
+        over = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        ax.text(0.02, 0.99, head, transform=ax.transAxes, va="top", size=7, color=style.MUTED, bbox=over, zorder=9)
     if extent:  # the interval of two runs can be twenty times as wide as the runs are apart
         pad = 0.06 * max(np.ptp(extent), 1.0)
         axes[0, 0].set_ylim(min(extent) - pad, max(extent) + 2 * pad)

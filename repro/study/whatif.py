@@ -30,6 +30,7 @@ from repro.study.tables import Tables
 PRICE = 6.0  # 12P over 2P
 UPDATE = 3.0  # 6P over 2P
 BASELINE = 8  # group size of the uniform baseline
+THINNINGS = 4  # draws of a coarser profile from a finer one that a prediction is averaged over
 
 
 def finest(tables: Tables) -> dict[int, Profile]:
@@ -65,7 +66,7 @@ def against_measured(tables: Tables, arm: str = "sgpo", reference: str = "unifor
     return "\n".join(lines) + "\n"
 
 
-def thinned(profile: Profile, samples: int, seed: int) -> Profile:
+def thinned(profile: Profile, samples: int, seed: int | str) -> Profile:
     """A profile of fewer draws, drawn without replacement from those taken; ReproError if it has not as many."""
     if not 1 <= samples <= profile.samples:
         raise ReproError(f"N = {samples}: this profile has {profile.samples} draws a query; choose 1 to that many")
@@ -86,33 +87,20 @@ def predicted(
 
     Columns: "dropped" (share of queries in no phase, the unsolved mix not counted as kept), "G = g" (queries of each
     phase, unsolved mix included), "rollouts_sweep", "rollouts_profile", "rollouts_uniform" (one epoch), "paper" and
-    "itemised" (bill of the baseline over sGPO's, all sweeps). ReproError for constants that SGPO refuses, or where no
-    query is learnable.
+    "itemised" (bill of the baseline over sGPO's, all sweeps). With fewer draws than a profile has, a mean over a few
+    thinned ones. ReproError for constants that SGPO refuses, or where no query is learnable.
     """
-    rows = {}
-    for seed, profile in profiles.items():
-        measured = thinned(profile, samples, seed)
-        try:
-            allocation = SGPO(
-                samples=samples, trivial=trivial, unsolved=unsolved, buckets=tuple(map(tuple, buckets)), sweeps=sweeps
-            )
-            promised = bill(measured, allocation, BASELINE, PRICE, seed)
-            phases = allocation.phases(measured, seed)
-        except ValueError as error:
-            raise ReproError(str(error)) from error
-        rates, queries = profile.rates(), len(profile.solved)  # the finest rates there are
-        ours = sum(_itemised(rates[q], size) for size, members in phases.items() for q in members)
-        theirs = sum(_itemised(rate, BASELINE) for rate in rates)
-        learnable = sum(1 for rate in measured.rates() if allocation.group_size(rate))
-        rows[seed] = {
-            "dropped": 1 - learnable / queries,
-            **{f"G = {size}": len(phases.get(size, ())) for size in sorted({size for _, size in allocation.buckets})},
-            "rollouts_sweep": promised["rollouts_sweep"],
-            "rollouts_profile": promised["rollouts_profile"],
-            "rollouts_uniform": promised["rollouts_uniform_epoch"],
-            "paper": promised["ratio"],
-            "itemised": theirs * sweeps / (ours * sweeps + promised["rollouts_profile"]),
-        }
+    try:
+        allocation = SGPO(
+            samples=samples, trivial=trivial, unsolved=unsolved, buckets=tuple(map(tuple, buckets)), sweeps=sweeps
+        )
+        rows = {}
+        for seed, profile in profiles.items():
+            times = 1 if samples == profile.samples else THINNINGS
+            drawn = [thinned(profile, samples, f"{seed}:{k}") for k in range(times)]
+            rows[seed] = pd.DataFrame([_bill(allocation, measured, profile.rates(), seed) for measured in drawn]).mean()
+    except ValueError as error:
+        raise ReproError(str(error)) from error
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("seed")
 
 
@@ -140,7 +128,7 @@ def markdown(settings: dict[str, dict], profiles: dict[int, Profile]) -> str:
 
 
 def parsed_buckets(text: str) -> tuple[tuple[float, int], ...]:
-    """ "0.125: 8, 0.25: 4, 1: 2", read as success rates up to the first number get the second; ReproError if it is not.
+    """Success rates up to the first number get the second, as in "0.125: 8, 0.25: 4, 1: 2"; ReproError for other text.
 
     Fractions such as 1/8 will do.
     """
@@ -154,6 +142,23 @@ def parsed_buckets(text: str) -> tuple[tuple[float, int], ...]:
 def _number(text: str) -> float:
     above, slash, below = text.partition("/")
     return float(above) / (float(below) if slash else 1.0)
+
+
+def _bill(allocation: SGPO, measured: Profile, rates: Sequence[float], seed: int) -> dict[str, float]:
+    """A row of `predicted`: assignments go by the measured profile, signals by the finest success rates there are."""
+    promised, phases = bill(measured, allocation, BASELINE, PRICE, seed), allocation.phases(measured, seed)
+    ours = sum(_itemised(rates[q], size) for size, members in phases.items() for q in members)
+    theirs = sum(_itemised(rate, BASELINE) for rate in rates)
+    learnable = sum(1 for rate in measured.rates() if allocation.group_size(rate))
+    return {
+        "dropped": 1 - learnable / len(rates),
+        **{f"G = {size}": len(phases.get(size, ())) for size in sorted({size for _, size in allocation.buckets})},
+        "rollouts_sweep": promised["rollouts_sweep"],
+        "rollouts_profile": promised["rollouts_profile"],
+        "rollouts_uniform": promised["rollouts_uniform_epoch"],
+        "paper": promised["ratio"],
+        "itemised": theirs * allocation.sweeps / (ours * allocation.sweeps + promised["rollouts_profile"]),
+    }
 
 
 def _itemised(rate: float, size: int) -> float:

@@ -47,7 +47,7 @@ def ways(config, made, recorded):
 
     def reward_of(world, query, policy, completion):
         turn.append(query.id)
-        return round(rate[query.id]) if rate[query.id] in (0, 0.875, 1) else float(turn.count(query.id) % 2)
+        return float(round(rate[query.id]) if rate[query.id] in (0, 0.875, 1) else turn.count(query.id) % 2)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollouts, "reward_of", reward_of)
