@@ -33,7 +33,7 @@ def shortest_plan(problem: Problem) -> tuple[str, ...] | None:
 
     Any state of a game can be given as a `Problem`. Every place is one `go to` away, so a plan is settled by which
     things are handled where: all choices are tried, and going and opening are filled in where they are needed. This
-    is exact where a thing lies in one receptacle at most and lamps stay where they stand, as in ALFWorld's games.
+    is exact where lamps cannot be carried off, as in ALFWorld's games.
     """
     shown = names(problem)
     plans = (_commands(problem, steps, shown) for steps in _choices(problem))
@@ -80,9 +80,11 @@ def _choices(problem: Problem) -> Iterator[list[Step]]:
             return [[]]
         return [[(VERBS[condition], thing, p)] for p in places.values() if p.type == APPLIANCES[condition]]
 
+    fits = [p for p in places.values() if held is not None and (p.type, held.type) in problem.can_contain]
+
     def brought(thing: Object, home: Receptacle) -> list[list[Step]]:
-        if home.id in thing.receptacles:
-            return [[]]
+        if home.id in thing.receptacles:  # even if in hand: what was taken from one receptacle may still lie in another
+            return [[]] if thing != held else [[("move", thing, place)] for place in fits]
         return [[*grasp, ("move", thing, home)] for grasp in taken(thing)]
 
     # A thing in hand is worked with, if it is one of the right ones, or put down first.
@@ -90,7 +92,6 @@ def _choices(problem: Problem) -> Iterator[list[Step]]:
     if held is not None:
         starts = [([], [held])] if held in targets else []
         others = [thing for thing in targets if thing != held]
-        fits = [place for place in places.values() if (place.type, held.type) in problem.can_contain]
         starts += [([("move", held, place)], others) for place in fits]
     for clearing, firsts in starts:
         for first in firsts:
@@ -107,8 +108,13 @@ def _choices(problem: Problem) -> Iterator[list[Step]]:
                             yield from ([*clearing, *one, *two] for two in brought(second, home))
             else:
                 for grasp in taken(first):
+                    # What lies in two receptacles at once stays in the other one when it is taken out of this.
+                    rest = {*first.receptacles} - {place.id for _, _, place in grasp}
+                    kept = any(p.id in rest and p.type == goal.receptacle for p in problem.receptacles)
                     for change in treated(first):
                         yield from ([*clearing, *grasp, *change, ("move", first, home)] for home in homes)
+                        if kept and change:
+                            yield [*clearing, *grasp, *change]
 
 
 def _placed(problem: Problem, targets: Sequence[Object], condition: str | None) -> bool:

@@ -108,13 +108,15 @@ def breadth_first(problem):
         here, held, _, where, facts = state
         if goal.toggle:
             lit = any(
-                thing.type == goal.toggle and (i, "isToggled") in facts and where[i] is not None
-                and places[where[i]].location == here for i, thing in enumerate(things)
+                thing.type == goal.toggle and (i, "isToggled") in facts and places[p].location == here
+                for i, thing in enumerate(things) for p in where[i]
             )  # fmt: skip
             return lit and held is not None and things[held].type == goal.object
         done = [
-            where[i] for i, thing in enumerate(things) if thing.type == goal.object and where[i] is not None
-            and places[where[i]].type == goal.receptacle
+            p
+            for i, thing in enumerate(things)
+            for p in where[i]
+            if thing.type == goal.object and places[p].type == goal.receptacle
             and (condition is None or (ability in thing.abilities and (i, condition) in facts))
         ]  # fmt: skip
         return len(done) > len(set(done)) if goal.task_type == "pick_two_obj_and_place" else bool(done)
@@ -130,14 +132,14 @@ def breadth_first(problem):
                 yield here, held, opened ^ {p}, where, facts
             visible = not place.openable or p in opened
             for i, thing in enumerate(things):
-                if where[i] == p and "toggleable" in thing.abilities:
+                if p in where[i] and "toggleable" in thing.abilities:
                     yield here, held, opened, where, facts | {(i, "isToggled")}
-                if visible and held is None and where[i] == p and "pickupable" in thing.abilities:
-                    yield here, i, opened, (*where[:i], None, *where[i + 1 :]), facts
+                if visible and held is None and p in where[i] and "pickupable" in thing.abilities:
+                    yield here, i, opened, (*where[:i], where[i] - {p}, *where[i + 1 :]), facts
             if held is None:
                 continue
             if visible and (place.type, things[held].type) in problem.can_contain:
-                yield here, None, opened, (*where[:held], p, *where[held + 1 :]), facts
+                yield here, None, opened, (*where[:held], where[held] | {p}, *where[held + 1 :]), facts
             for able, effect in (("cleanable", "isClean"), ("heatable", "isHot"), ("coolable", "isCool")):
                 if place.type == APPLIANCES[effect] and able in things[held].abilities:
                     lost = {"isHot": {(held, "isCool")}, "isCool": {(held, "isHot")}}.get(effect, set())
@@ -148,7 +150,7 @@ def breadth_first(problem):
         problem.start,
         next((i for i, thing in enumerate(things) if thing.id == problem.holding), None),
         frozenset(p for p, place in enumerate(places) if place.opened),
-        tuple(ids.index(thing.receptacles[0]) if thing.receptacles else None for thing in things),
+        tuple(frozenset(map(ids.index, thing.receptacles)) for thing in things),
         frozenset((i, name) for i, thing in enumerate(things) for name in thing.conditions),
     )
     steps, queue = {start: 0}, deque([start])
@@ -164,7 +166,10 @@ def breadth_first(problem):
 
 
 def tiny(task_type, rng):
-    """A household of three or four receptacles with shared locations, odd abilities and any state to start from."""
+    """A household of three or four receptacles with shared locations, odd abilities and any state to start from.
+
+    As in published files, a thing may lie in two receptacles at once.
+    """
     appliance = APPLIANCES.get(REQUIRED.get(task_type, (None,))[0], "Desk")
     kinds = [appliance, "Shelf", rng.choice(("Shelf", "Desk", "Fridge"))] + ["Desk"] * rng.randint(0, 1)
     shut = rng.sample(range(len(kinds)), 2)  # two doors at most, or the search takes long
@@ -176,16 +181,17 @@ def tiny(task_type, rng):
     things = [Object(f"{kind}_bar_{i}", kind) for i, kind in enumerate(("Mug", rng.choice(("Mug", "Fork")), "Fork"))]
     objects = []
     for thing in [*things[: 3 - len(lamp)], *lamp]:
-        place = rng.choice(places)
+        lies = rng.sample(places, 1 if rng.random() < 0.8 else 2)
         conditions = frozenset(name for name in ("isClean", "isHot", "isCool", "isToggled") if rng.random() < 0.08)
         able = thing.abilities or frozenset(name for name in sorted(ABLE) if rng.random() < 0.9)
-        objects.append(replace(thing, locations=(place.location,), receptacles=(place.id,), abilities=able,
+        found = tuple(place.id for place in lies)
+        objects.append(replace(thing, locations=(lies[0].location,), receptacles=found, abilities=able,
                                conditions=conditions))  # fmt: skip
     holding = rng.choice([o.id for o in objects if o.type != "Lamp"]) if rng.random() < 0.3 else None
     return Problem(
         name="tiny",
         receptacles=places,
-        objects=tuple(replace(o, receptacles=(), locations=()) if o.id == holding else o for o in objects),
+        objects=tuple(replace(o, receptacles=o.receptacles[1:]) if o.id == holding else o for o in objects),
         locations=("loc_0", "loc_1", "loc_2", "loc_3", "loc_4"),
         start=f"loc_{rng.choice((0, 0, 1, 2))}",
         can_contain=frozenset(
