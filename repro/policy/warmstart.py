@@ -12,13 +12,18 @@ from pathlib import Path
 
 import torch
 
+from repro import environments
 from repro.algorithms.smepo import HINTS
 from repro.config import config_hash, to_dict
 from repro.environments import World, arithmetic, guided_arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.guided_arithmetic import GuidedArithmeticConfig
+from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
+from repro.environments.search import SearchConfig
 from repro.errors import ReproError
+from repro.policy import demonstrations
+from repro.policy.demonstrations import Lessons, examples
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, load
 
@@ -78,12 +83,37 @@ class GuidedWarmStartConfig(WarmStartConfig):
 
 
 @dataclass(frozen=True)
+class DemonstrationConfig(WarmStartConfig):
+    """The warm start of the search and the program world, see `repro.policy.demonstrations`.
+
+    `slip` is the chance of a misreading (at a page; of a statement) and `route_slip` that of a wrong turn (at a search;
+    in the plan). `bare` of the problems come without a hint, the others with one of `hints`, each as often; `trust` is
+    the share of hints that tell the slips that follow. Without hints, all are bare.
+    """
+
+    slip: float = 0.05
+    route_slip: float = 0.2
+    bare: float = 0.5
+    trust: float = 0.5
+    hints: tuple[str, ...] = ()  # keys of demonstrations.FORMATS for the world
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chances = self.slip, self.route_slip, self.bare, self.trust
+        if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
+            raise ReproError("warmstart: slip, route_slip, bare and trust are chances between 0 and 1")
+
+
+WarmStart = WarmStartConfig | GuidedWarmStartConfig | DemonstrationConfig
+
+
+@dataclass(frozen=True)
 class WarmStartKey:
     """All that a warm start depends on; its hash names the cached folder."""
 
     world: World
     policy: PolicyConfig
-    warmstart: WarmStartConfig | GuidedWarmStartConfig
+    warmstart: WarmStart
     seed: int
 
 
@@ -121,33 +151,38 @@ def warm_start(
 
 
 def vocabulary(key: WarmStartKey) -> list[str]:
-    """The words of the key's world. ReproError for one without a vocabulary, or with the other world's warm start."""
-    guided = isinstance(key.warmstart, GuidedWarmStartConfig)
-    if isinstance(key.world, GuidedArithmeticConfig) and guided:
-        return guided_arithmetic.vocabulary(key.world)
-    if isinstance(key.world, ArithmeticConfig) and key.world.style == "symbols" and not guided:
-        return arithmetic.vocabulary(key.world)
-    raise ReproError(
-        "a policy from scratch can be warm-started only on the arithmetic world in style 'symbols', whose words make "
-        "up its vocabulary, or on the guided arithmetic world with GuidedWarmStartConfig; for any other world set "
-        "policy.checkpoint to a folder or hub id"
+    """The words of the key's world. ReproError for one without a vocabulary, or with another world's warm start."""
+    wanted, _ = TAUGHT.get(type(key.world), (None, None))
+    if wanted is not type(key.warmstart) or getattr(key.world, "style", "symbols") != "symbols":
+        raise ReproError(
+            f"{type(key.world).__name__} with {type(key.warmstart).__name__}: a policy from scratch can be warmed up "
+            "only on the arithmetic world in style 'symbols', whose words make up its vocabulary, with "
+            "WarmStartConfig, on the guided arithmetic world with GuidedWarmStartConfig, or on the search and the "
+            "program world with DemonstrationConfig; for any other world set policy.checkpoint to a folder or hub id"
+        )
+    known = demonstrations.FORMATS.get(type(key.world))
+    if known is not None and not set(key.warmstart.hints) <= set(known):
+        raise ReproError(f"warmstart.hints is {key.warmstart.hints}; this world's are {', '.join(known)}")
+    return environments.vocabulary(key.world)
+
+
+def lessons(key: WarmStartKey) -> Lessons:
+    """Fresh problems, and what is taught with each: in the perfect phase, and in the noisy one."""
+    _, teach = TAUGHT[type(key.world)]
+    return teach(key.world, key.warmstart, key.seed)
+
+
+def arithmetic_lessons(world: ArithmeticConfig, settings: WarmStartConfig, seed: int) -> Lessons:
+    slips = random.Random(f"slips:{seed}")
+    return (
+        arithmetic.stream(world, seed),
+        lambda query: (query.text, query.trace),
+        lambda query: (query.text, arithmetic.noisy_trace(world, query, slips, settings.slip)),
     )
 
 
-Lesson = Callable[[Query], tuple[str, str]]  # a prompt, and the response to be learned
-
-
-def lessons(key: WarmStartKey) -> tuple[Iterator[Query], Lesson, Lesson]:
-    """Fresh problems, and what is taught with each: in the perfect phase, and in the noisy one."""
-    settings, world = key.warmstart, key.world
-    slips = random.Random(f"slips:{key.seed}")
-    if isinstance(world, ArithmeticConfig):
-        return (
-            arithmetic.stream(world, key.seed),
-            lambda query: (query.text, query.trace),
-            lambda query: (query.text, arithmetic.noisy_trace(world, query, slips, settings.slip)),
-        )
-    formats = random.Random(f"formats:{key.seed}")
+def guided_lessons(world: GuidedArithmeticConfig, settings: GuidedWarmStartConfig, seed: int) -> Lessons:
+    slips, formats = random.Random(f"slips:{seed}"), random.Random(f"formats:{seed}")
     chances = settings.route_slip, settings.fact_slip, settings.slip
 
     def hint_of() -> Callable[[Query], str] | None:
@@ -165,11 +200,22 @@ def lessons(key: WarmStartKey) -> tuple[Iterator[Query], Lesson, Lesson]:
         hint = hint_of()
         return (hint(shown) if hint else query.text), solved.trace
 
-    return guided_arithmetic.stream(world, key.seed), perfect, noisy
+    return guided_arithmetic.stream(world, seed), perfect, noisy
+
+
+# By world: the warm start that fits it, and what it teaches (world, warm start, seed).
+TAUGHT: dict[type, tuple[type, Callable[..., Lessons]]] = {
+    ArithmeticConfig: (WarmStartConfig, arithmetic_lessons),
+    GuidedArithmeticConfig: (GuidedWarmStartConfig, guided_lessons),
+    SearchConfig: (DemonstrationConfig, demonstrations.search_lessons),
+    ProgramConfig: (DemonstrationConfig, demonstrations.program_lessons),
+}
 
 
 def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict], None] | None = None) -> list[float]:
     """Minimise the traces' token NLL (mean over the batch's trace tokens, prompts excluded); the loss of every step.
+
+    Of an episode, the tokens of the actions count, observations do not.
 
     Raises FloatingPointError if the loss stops being finite.
     """
@@ -177,18 +223,23 @@ def train_supervised(policy: Policy, key: WarmStartKey, progress: Callable[[dict
     matrices = [p for n, p in policy.parameters.items() if p.ndim == 2 and "layers" in n]
     rest = [p for n, p in policy.parameters.items() if not (p.ndim == 2 and "layers" in n)]
     problems, perfect, noisy = lessons(key)
+    past = environments.history(key.world)
     losses: list[float] = []
 
-    def phase(lr_scale: float, rates: Iterator[float], lesson: Lesson) -> None:
+    def phase(lr_scale: float, rates: Iterator[float], lesson: Callable[[Query], tuple[str, ...]]) -> None:
         """Train on the `lesson` of fresh problems, one step per learning-rate factor in `rates`."""
         muon = torch.optim.Muon(matrices, lr=settings.muon_lr, momentum=0.95, weight_decay=0.0)
         adam = torch.optim.AdamW(rest, lr=settings.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
         for factor in rates:
             taught = [lesson(next(problems)) for _ in range(settings.batch)]
-            prompts = [policy.encode(prompt) for prompt, _ in taught]
-            responses = [policy.encode(response) + [policy.end_token] for _, response in taught]
-            lay = layout(prompts, responses, range(len(prompts)), matrices[0].device)
-            loss = -response_logprobs(policy.decoder(), lay)[0].sum() / sum(map(len, responses))
+            rows = [row for told in taught for row in examples(policy, told, past)]
+            prompts, responses, learned = zip(*rows, strict=True)
+            lay = layout(prompts, responses, range(len(rows)), matrices[0].device)
+            logp_BT = response_logprobs(policy.decoder(), lay)[0]
+            ignored_BT = torch.ones_like(logp_BT, dtype=torch.bool)
+            for b, which in enumerate(learned):
+                ignored_BT[b, : len(which)] = ~torch.tensor(which, device=logp_BT.device)
+            loss = -logp_BT.masked_fill(ignored_BT, 0.0).sum() / sum(map(sum, learned))
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"warm start: the loss is {loss.item()} at step {len(losses) + 1}")
             loss.backward()

@@ -10,7 +10,7 @@ from repro.environments import World
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
 from repro.policy.model import PolicyConfig
-from repro.policy.warmstart import WarmStartConfig
+from repro.policy.warmstart import WarmStart, WarmStartConfig
 
 
 def at_least_one(where: str, config: Any, *names: str) -> None:
@@ -104,7 +104,7 @@ class RunConfig:
     schedule: Schedule = Lagged()
     world: World = ArithmeticConfig()
     policy: PolicyConfig = PolicyConfig()
-    warmstart: WarmStartConfig = WarmStartConfig()
+    warmstart: WarmStart = WarmStartConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     device: str = "cpu"
