@@ -28,10 +28,11 @@ import torch
 
 from repro.algorithms import ALGORITHMS
 from repro.environments.query import Query
+from repro.machine import cores, machine, version
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, parameter_count
 from repro.policy.sampler import sample
-from repro.timing import MemoryMeter, alternate, clock, cores, machine, rates, stopwatch, utilisation, version
+from repro.timing import MemoryMeter, alternate, clock, rates, stopwatch, utilisation
 from repro.training.accounting import Cost, cost, forward_flops
 from repro.training.config import RunConfig, TrainingConfig
 from repro.training.diagnostics import measure

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
-import platform
-import re
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,25 +98,3 @@ def utilisation(row: dict[str, Any], peak: float) -> dict[str, Any]:
     if row["peer"] is not None:
         row["peer_flop_utilisation"] = row["peer_flops"] / row["peer_seconds"] / peak
     return row
-
-
-def cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def version(package: str) -> str:
-    return importlib.metadata.version(package)
-
-
-def machine(device: str = "cpu") -> dict[str, Any]:
-    """What the numbers were measured on."""
-    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
-    packages = [p for p in ("torch", "transformers", "trl") if importlib.util.find_spec(p)]
-    return {
-        "cores": cores(),
-        "cpu": model[1] if model else platform.processor() or platform.machine(),
-        "gpu": None if device == "cpu" else torch.cuda.get_device_name(device),
-        "python": platform.python_version(),
-    } | {p: version(p) for p in packages}

@@ -210,6 +210,22 @@ def bench(root: Path) -> str:
     return "\n".join([*lines, "", f"Measured on: {machine}."])
 
 
+def worlds(root: Path) -> str:
+    """Speed of the worlds' engines, from data/bench_worlds.json."""
+    record = _json(root / "bench_worlds.json")
+    if record is None:
+        return "No benchmark is committed yet."
+    lines = ["| what | here | peer | ratio |", "|---|---|---|---|"]
+    for world, part in record.items():
+        for row in part["rows"]:
+            name = f"{world}: {row['name'].removeprefix(f'{world}_')}" + f", {row['settings']}" * ("settings" in row)
+            peer = "-" if row["peer"] is None else f"{row['peer']:,.0f} ({row['peer_name']})"
+            ratio = "-" if row["ratio"] is None else f"**{row['ratio']:,.1f}x**"
+            lines.append(f"| {name} | {row['ours']:,.0f} {row['unit']} | {peer} | {ratio} |")
+    machines = {", ".join(f"{key} {value}" for key, value in part["machine"].items()) for part in record.values()}
+    return "\n".join([*lines, "", f"CPU time of one core. Measured on: {'; '.join(sorted(machines))}."])
+
+
 def timings(root: Path) -> str:
     """How long the commands take from a fresh clone, from data/timings.json."""
     record = _json(root / "timings.json")
@@ -236,5 +252,6 @@ SECTIONS = {
     "ledger": ledger,
     "studies": studies,
     "bench": bench,
+    "worlds": worlds,
     "timings": timings,
 }
