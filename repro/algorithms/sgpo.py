@@ -44,7 +44,7 @@ class SGPO(Allocation):
         0  # group size of the other unsolved queries, as a cluster of their own; 0: dropped (the paper)
     )
     buckets: tuple[tuple[float, int], ...] = PAPER_BUCKETS  # (p_hat up to, group size), ascending
-    order: Literal["easy_to_hard", "hard_to_easy", "shuffled"] = "easy_to_hard"
+    order: Literal["easy_to_hard", "hard_to_easy", "batches", "shuffled"] = "easy_to_hard"
     sweeps: int = 2  # E (Appendix D)
     reprofile: bool = False  # before every later sweep (Figure 7: worse)
 
@@ -92,8 +92,9 @@ class SGPO(Allocation):
     def sweep(self, profile: Profile, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
         """The batches of (query, group size) of one sweep.
 
-        Within an epoch every allocation goes by the same shuffled order. "shuffled" mixes the phases' groups; a query
-        that several phases hold takes its second and third place from further shuffles.
+        Within an epoch every allocation goes by the same shuffled order. "batches" shuffles the batches of all phases:
+        no order, and still one group size a batch. "shuffled" mixes the phases' groups within batches; a query that
+        several phases hold takes its second and third place from further shuffles.
         """
         place = {query: rank for rank, query in enumerate(order(len(profile.solved), seed, epoch))}
         phases = self.phases(profile, seed)
@@ -102,6 +103,8 @@ class SGPO(Allocation):
             for size, queries in phases.items():
                 queries = sorted(queries, key=place.__getitem__)
                 batches += [[(query, size) for query in part] for part in _even_batches(queries, self.prompts)]
+            if self.order == "batches":
+                random.Random(f"batches:{seed}:{epoch}").shuffle(batches)
             return batches
         groups, seen = [], {}
         for size, queries in phases.items():

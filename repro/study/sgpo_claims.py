@@ -136,8 +136,8 @@ SGPO_CLAIMS: tuple[Claim, ...] = (
     _claim(
         id="filter-alone-hurts",
         statement="Filtering alone, with uniform groups of 8, ends below no filtering",
-        paper_value="-2.3 points (27.5 against 29.8 on AIME24)",
-        paper_number=-2.3,
+        paper_value="2.3 points (29.8 against 27.5 on AIME24)",
+        paper_number=2.3,
         source="Table 4",
         rule=BEATS_AT_A_PRICE,
         arms=("uniform", "filtered8"),

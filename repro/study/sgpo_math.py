@@ -20,6 +20,7 @@ CONDITIONS = {
     "without": "sGPO without one of its parts",
     "matched": "uniform groups at sGPO's cost",
     "constants": "sGPO with another constant",
+    "longer": "twice as many passes",
 }
 # name -> (label, condition, seeds, core, class of the allocation, its settings)
 ARMS: dict[str, tuple[str, str, int, bool, str, dict[str, Any]]] = {
@@ -31,7 +32,12 @@ ARMS: dict[str, tuple[str, str, int, bool, str, dict[str, Any]]] = {
     "filtered8": ("filter only, uniform G = 8", "without", 10, True, "SGPO", {"buckets": 8, "order": "shuffled"}),
     "filtered2": ("filter only, uniform G = 2", "without", 10, True, "SGPO", {"buckets": 2, "order": "shuffled"}),
     "stop": ("uniform G = 8, stopped at sGPO's cost", "matched", 10, True, "MatchedBudget", {"matched": "stop"}),
-    "shuffled": ("sGPO, no order", "without", 10, True, "SGPO", {"order": "shuffled"}),
+    "shuffled": ("sGPO, no order, sizes mixed", "without", 10, True, "SGPO", {"order": "shuffled"}),
+    # The next three were added when five seeds had shown that "shuffled" changes more than the order (queries of large
+    # groups weigh more in a batch of mixed sizes), and that no arm had stopped improving after two passes.
+    "unordered": ("sGPO, no order", "without", 5, False, "SGPO", {"order": "batches"}),
+    "uniform_4": ("uniform G = 8, four passes", "longer", 5, False, "Uniform", {}),
+    "sgpo_4": ("sGPO, four passes", "longer", 5, False, "SGPO", {"sweeps": 4}),
     "filtered4": ("filter only, uniform G = 4", "without", 5, False, "SGPO", {"buckets": 4, "order": "shuffled"}),
     "reversed": ("sGPO, hard to easy", "without", 5, False, "SGPO", {"order": "hard_to_easy"}),
     "unfiltered": ("sGPO, no filter", "without", 5, False, "SGPO",
@@ -108,7 +114,8 @@ def build(arm: Arm, seed: int, tier: str) -> Any:
             "evaluation": EvaluationConfig(every=8, queries=8, samples=4, final_queries=8, final_samples=8),
         })  # fmt: skip
     if kind == "Uniform":  # the others count their passes themselves
-        config = override(config, {"training.updates": EPOCHS * config.world.train_queries // chosen.prompts})
+        passes = EPOCHS * (2 if arm.condition == "longer" else 1)
+        config = override(config, {"training.updates": passes * config.world.train_queries // chosen.prompts})
     return override(config, {"recipe.allocation": chosen})
 
 

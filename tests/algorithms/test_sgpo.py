@@ -102,6 +102,16 @@ def test_no_order_mixes_the_same_groups():
         assert any(len({size for _, size in batch}) > 1 for batch in mixed.sweep(PROFILE, seed, 0))
 
 
+def test_no_order_can_keep_one_size_a_batch():
+    ordered, mixed = (SGPO(unsolved=0.5, prompts=4, order=o) for o in ("easy_to_hard", "batches"))
+    orders = set()
+    for seed in range(5):
+        batches = mixed.sweep(PROFILE, seed, 0)
+        assert sorted(batches) == sorted(ordered.sweep(PROFILE, seed, 0))
+        orders.add(tuple(batch[0][1] for batch in batches))
+    assert len(orders) > 1 and all(list(sizes) != sorted(sizes) for sizes in orders)
+
+
 def test_a_profile_is_asked_for_once_and_again_only_by_the_variant():
     allocation, of = SGPO(prompts=4), History(20, 0)
     assert allocation.profile_due(0, of) == 8
