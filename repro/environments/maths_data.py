@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from repro.environments.maths_check import MAX_LENGTH, maths_match
@@ -81,7 +82,11 @@ class _Malformed(Exception):
 
 
 def load_queries(
-    name: str, source: str | Path | None = None, split: str = "train", skip_malformed: bool = True
+    name: str,
+    source: str | Path | None = None,
+    split: str = "train",
+    skip_malformed: bool = True,
+    limit: int | None = None,
 ) -> LoadedQueries:
     """Load the data set ``name`` ("gsm8k", "math" or "dapo").
 
@@ -89,7 +94,7 @@ def load_queries(
     folder, hidden files and what is named after another split are not read. A row that does not have the
     published schema, or has no answer that can be checked, is left out and named in ``malformed``; with
     ``skip_malformed=False`` it is an error. Rows with equal questions are merged; where their answers differ
-    all of them are malformed.
+    all of them are malformed. `limit` reads that many rows from the start and no more.
 
     Raises ReproError for an unknown name, a source that is missing, unreadable or without one usable row, and
     a hub that cannot be reached.
@@ -107,7 +112,7 @@ def load_queries(
     else:
         shown = str(source) if source is not None else HUB[name][0]
         rows = _hub_rows(name, shown, split)
-    return _collect(name, rows, shown, skip_malformed)
+    return _collect(name, islice(rows, limit), shown, skip_malformed)
 
 
 def random_subset(queries: tuple[Query, ...], size: int = 4_000, seed: int = 0) -> tuple[Query, ...]:

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from repro.environments.query import Query
@@ -47,13 +48,16 @@ class _Problem(str):
     """What kept a row from being read, in place of the row."""
 
 
-def load_traces(source: str | Path, level: str = "", skip_malformed: bool = True) -> LoadedTraces:
+def load_traces(
+    source: str | Path, level: str = "", skip_malformed: bool = True, limit: int | None = None
+) -> LoadedTraces:
     """Load rows of the released schema from a file, or from all files of a folder, of json, jsonl or parquet.
 
     `level` names what the rows are (maths, code, search): the release has no difficulty. A ground truth that is not
     text is kept as JSON. Rows that do not have the schema are left out and named in `malformed`; with
     `skip_malformed=False` they are an error. Rows with equal questions are merged, the first trace that is not empty
-    is kept; where their ground truths differ all of them are malformed.
+    is kept; where their ground truths differ all of them are malformed. `limit` reads that many rows from the
+    start and no more.
 
     Raises ReproError for a source that is missing, unreadable, without one usable row, or without one trace.
     """
@@ -63,7 +67,7 @@ def load_traces(source: str | Path, level: str = "", skip_malformed: bool = True
     contradicted: dict[str, str] = {}
     malformed: list[str] = []
     duplicates = 0
-    for where, row in _rows(path):
+    for where, row in islice(_rows(path), limit):
         query = _query(row, level)
         if isinstance(query, Query):
             known = queries.setdefault(query.text, query)
