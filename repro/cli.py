@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def parser() -> argparse.ArgumentParser:
         help="override a setting, for example training.updates=50 (repeatable)",
     )
     run.add_argument("--dry-run", action="store_true", help="print the resolved config and where results would lie")
+    run.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="SINK",
+        help="also show the metrics in tensorboard or wandb (repeatable; the same as REPRO_TRACK=SINK,SINK)",
+    )
 
     reproduce = commands.add_parser("reproduce", help="execute the study notebooks, then figures and claims")
     reproduce.add_argument("--tier", default="smoke")
@@ -50,6 +58,17 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--device", default="cpu")
     bench.add_argument("--save", action="store_true", help="also write data/bench.json, which the README shows")
+
+    data = commands.add_parser("data", help="the papers' real data: licence, download, place, and whether it is whole")
+    wanted = data.add_subparsers(dest="wanted", required=True)
+    data_list = wanted.add_parser("list", help="what each set is, who may use it, how to get it, where it must lie")
+    data_list.add_argument("--json", action="store_true")
+    data_check = wanted.add_parser("check", help="whether what lies there is whole; fails for a named set that is not")
+    data_check.add_argument("names", nargs="*", metavar="NAME", help="sets to check (default: all that are there)")
+    data_check.add_argument("--full", action="store_true", help="read every row, not only the first of each file")
+    data_check.add_argument("--json", action="store_true")
+    data_path = wanted.add_parser("path", help="the folder where a set must lie, whether it is there or not")
+    data_path.add_argument("name", metavar="NAME")
 
     doctor = commands.add_parser("doctor", help="versions, devices, and what is missing for which tier")
     doctor.add_argument("--json", action="store_true")
@@ -105,7 +124,7 @@ def studies(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from repro.config import config_hash, override, to_dict
-    from repro.study import study_named
+    from repro.study import study_named, tracking
     from repro.study.runs import run_folder
 
     config = override(study_named(options.study).config(options.arm, options.seed, options.tier), options.set)
@@ -113,6 +132,8 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         print(json.dumps({"hash": config_hash(config), "folder": str(folder), "config": to_dict(config)}, indent=1))
         return
+    if options.track:
+        os.environ[tracking.VARIABLE] = ",".join(tracking.chosen(",".join(options.track)))
     try:
         from tqdm import tqdm
 
@@ -187,6 +208,24 @@ def bench(options: argparse.Namespace) -> None:
     if options.save:
         save(rows, data_folder() / "bench.json", options.device)
     print(json.dumps(rows, indent=1) if options.json else render(rows))
+
+
+def data(options: argparse.Namespace) -> int:
+    from repro.study import dataset_checks, datasets
+
+    if options.wanted == "path":
+        print(datasets.folder(options.name))
+        return 0
+    if options.wanted == "list":
+        entries = datasets.listing()
+        print(json.dumps(entries, indent=1) if options.json else datasets.render(entries))
+        return 0
+    reports, well = dataset_checks.check_all(options.names, options.full)
+    if options.json:
+        print(json.dumps([report.as_dict() for report in reports], indent=1))
+    else:
+        print(dataset_checks.render(reports, named=bool(options.names)))
+    return 0 if well else 1
 
 
 def doctor(options: argparse.Namespace) -> None:

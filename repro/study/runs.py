@@ -27,6 +27,7 @@ from typing import Any
 
 from repro.config import config_hash, to_dict
 from repro.errors import ReproError
+from repro.study import tracking
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATUSES = ("finished", "diverged")
@@ -67,7 +68,8 @@ def open_run(config: Any, folder: Path, device: str = "cpu") -> Iterator[Run]:
                 with _writing(folder):
                     for leftover in (folder / "error.txt", *folder.glob(".*.tmp")):
                         leftover.unlink(missing_ok=True)
-                with contextlib.closing(MetricsLog(folder / "metrics.jsonl")) as log:
+                shown = tracking.mirror(config, folder)
+                with contextlib.closing(MetricsLog(folder / "metrics.jsonl", shown)) as log:
                     yield Run(folder, None, log)
                 return
     yield Run(folder, finished)
@@ -102,10 +104,12 @@ class Run:
 class MetricsLog:
     """Append-only JSON lines, cut back to the checkpoint on resume so that no line is lost, torn or doubled.
 
-    NaN and infinities, which JSON lacks, are written as null and named in the line's "nonfinite" entry.
+    NaN and infinities, which JSON lacks, are written as null and named in the line's "nonfinite" entry. A `mirror` is
+    shown every record once it is written.
     """
 
     path: Path
+    mirror: tracking.Mirror | None = None
     _bytes: int = 0
     _sha256: Any = field(default_factory=hashlib.sha256)
 
@@ -126,6 +130,8 @@ class MetricsLog:
                 rest = rest[self._file.write(rest) :]
         self._bytes += len(line)
         self._sha256.update(line)
+        if self.mirror:
+            self.mirror.write(record)
 
     def mark(self) -> dict:
         """The place reached, safely on disk: {"bytes", "sha256"}, to be stored in the checkpoint."""
@@ -144,9 +150,13 @@ class MetricsLog:
             if self.path.stat().st_size > len(kept):
                 self._file.truncate(len(kept))
         self._bytes, self._sha256, self._positioned = len(kept), hashlib.sha256(kept), True
+        if self.mirror:
+            self.mirror.start(_with_nonfinite(json.loads(line)) for line in kept.splitlines())
 
     def close(self) -> None:
         self._file.close()
+        if self.mirror:
+            self.mirror.close()
 
 
 def read_config(folder: Path) -> dict:
