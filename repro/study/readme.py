@@ -136,12 +136,16 @@ def finding_sgpo(root: Path) -> str:
         )
     if {"sgpo", "stop"} <= present:
         lines.append(
-            f"- **Is it better than stopping early?** Uniform groups that stop at sGPO's cost end at {end('stop')}: "
+            f"- **Is it better than stopping early?** Uniform groups that stop at sGPO's cost (the paper's prices) end at {end('stop')}: "
             f"sGPO minus them {minus('sgpo', 'stop')}."
         )
-    asked = {"filtered8": "filter alone", "shuffled": "no order", "filtered2": "filter with groups of 2"}
+    asked = {"filtered8": "filter alone", "unordered": "no order", "filtered2": "filter with groups of 2"}
     if "sgpo" in present and present & set(asked):
-        gaps = "; ".join(f"{words} {minus(arm, 'sgpo')}" for arm, words in asked.items() if arm in present)
+        gaps = "; ".join(
+            f"{words} {minus(arm, 'sgpo')}, at {times('sgpo', arm, 'itemised')} times its counted bill"
+            for arm, words in asked.items()
+            if arm in present
+        )
         lines.append(f"- **What do its parts do?** Against sGPO: {gaps}.")
     return "\n".join(lines) or "Too few arms are committed yet."
 
@@ -218,10 +222,10 @@ def worlds(root: Path) -> str:
     lines = ["| what | here | peer | ratio |", "|---|---|---|---|"]
     for world, part in record.items():
         for row in part["rows"]:
-            name = f"{world}: {row['name'].removeprefix(f'{world}_')}" + f", {row['settings']}" * ("settings" in row)
+            what = ", ".join(part for part in (row["name"].removeprefix(f"{world}_"), row.get("settings")) if part)
             peer = "-" if row["peer"] is None else f"{row['peer']:,.0f} ({row['peer_name']})"
             ratio = "-" if row["ratio"] is None else f"**{row['ratio']:,.1f}x**"
-            lines.append(f"| {name} | {row['ours']:,.0f} {row['unit']} | {peer} | {ratio} |")
+            lines.append(f"| {world}: {what} | {row['ours']:,.0f} {row['unit']} | {peer} | {ratio} |")
     machines = {", ".join(f"{key} {value}" for key, value in part["machine"].items()) for part in record.values()}
     return "\n".join([*lines, "", f"CPU time of one core. Measured on: {'; '.join(sorted(machines))}."])
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from repro.errors import ReproError
-from repro.study import STUDIES, claims, rules, tables
+from repro.study import STUDIES, claims, rules, tables, theory_results
 from repro.study.asympo_claims import MEAN_AT_8, PASS_AT_8
+from repro.study.cost_rules import BEATS_AT_A_PRICE, NO_WORSE
 from repro.study.evidence import VERDICTS, Evidence
 
 STUDY = STUDIES["asympo_async"]
@@ -327,8 +328,11 @@ def test_every_verdict_of_every_rule_is_in_the_words_of_the_rule():
         words = claim.rule.words.lower()
         expected = ["not judged"] if claim.rule.judge is None else ["reproduced", "not reproduced", "inconclusive"]
         assert all(word in words for word in expected), claim.id
-        assert all(name in STUDY.arms for name in claim.arms), claim.id
-        assert STUDIES[claim.study].paper == claim.paper
+        if claim.study != theory_results.NAME:  # a simulation without arms
+            assert all(name in STUDIES[claim.study].arms for name in claim.arms), claim.id
+            assert STUDIES[claim.study].paper == claim.paper
+        if claim.paper_number is not None and claim.rule in (rules.BEATS, BEATS_AT_A_PRICE, NO_WORSE):
+            assert claim.paper_number > 0, f"{claim.id}: the paper asserts it, so its number has the rule's sign"
     assert len(CLAIM) == len(claims.CLAIMS)
     assert f"{rules.MARGIN:g} points" in rules.PARITY.words
 
@@ -349,7 +353,7 @@ def store(root, made, tier="small"):
     folder = tables.results_folder("asympo_async", tier, root)
     folder.mkdir(parents=True)
     frames = {"runs": (made.tables.runs, tables.RUNS), "curves": (made.tables.curves, tables.CURVES)}
-    frames["evals"] = (pd.DataFrame(), tables.EVALS)
+    frames |= {"evals": (pd.DataFrame(), tables.EVALS), "profiles": (pd.DataFrame(), tables.PROFILES)}
     sums = ""
     for name, (frame, columns) in frames.items():
         frame = frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
@@ -364,7 +368,8 @@ def check_schema(rows):
     assert [row["id"] for row in rows] == list(CLAIM)
     for row in rows:
         assert list(row) == KEYS
-        assert row["verdict"] in VERDICTS and row["tier"] == "small" and row["study"] in STUDIES
+        assert row["verdict"] in VERDICTS and row["tier"] == "small"
+        assert row["study"] in (*STUDIES, theory_results.NAME)
         assert all(row[key] for key in ("paper", "statement", "paper_value", "source", "metric", "rule")), row["id"]
         assert all(row[key] is None or isinstance(row[key], float) for key in ("value", "low", "high", "paper_number"))
         assert isinstance(row["seeds"], int) and (row["seeds"] > 0 or row["value"] is None)
