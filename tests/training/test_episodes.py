@@ -1,12 +1,14 @@
 """Episodes of several turns: played in step, scored once each, trained turn by turn, the same again after a kill."""
 
 import collections
+import functools
 import json
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 
 from repro import environments
@@ -17,6 +19,7 @@ from repro.algorithms.asympo import Naive
 from repro.algorithms.credit import EpisodeCredit, GroupCredit
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.smepo import HINTS
+from repro.environments import search
 from repro.environments.search import SearchConfig
 from repro.errors import ReproError
 from repro.policy.model import PolicyConfig, parameter_count
@@ -24,11 +27,13 @@ from repro.policy.warmstart import DemonstrationConfig
 from repro.study.runs import read_metrics
 from repro.training import episodes, evaluation, loop
 from repro.training.accounting import Cost, cost, forward_flops, update_flops
+from repro.training.asynchronous import GeneratorPolicy
 from repro.training.config import EvaluationConfig, Lagged, RunConfig, TrainingConfig
 from repro.training.episodes import Outcome, Played, Start, Turn, play
 from repro.training.evaluation import evaluate
 from repro.training.learner import Learner
 from repro.training.loop import train
+from repro.training.probes import with_planted_hint
 from repro.training.profiling import take_profile
 from repro.training.rollouts import Group, Rollouts, batch, draw, request_seed
 from repro.training.sampling import Sampler
@@ -372,6 +377,16 @@ def test_it_learns():
     assert sum(turns[-4:]) / 4 < sum(turns[:4]) / 4 - 0.3  # it wins sooner
 
 
+def test_the_generator_process_plays_the_same(policy):
+    """It has weights and tokenizer but no transformers model."""
+    generator = GeneratorPolicy(
+        policy.model.config.to_dict(), policy.tokenizer.backend_tokenizer.to_str(), policy.end_token, "cpu"
+    )
+    generator.load(safetensors.torch.save(policy.snapshot()))
+    starts = starts_of(policy, CONFIG, members=2)
+    assert play(generator.decoder(), generator, starts, CONFIG) == play(policy.decoder(), policy, starts, CONFIG)
+
+
 # The search world, end to end -----------------------------------------------------------------------------------------
 
 SEARCH = SearchConfig(
@@ -423,6 +438,19 @@ def test_guidance_dresses_the_first_observation():
     longer = replace(queries(ToyConfig())[0], trace="=3")
     shown = environments.asked(ToyConfig(), longer)
     assert HINTS["full"].prompt(shown).startswith(f"{longer.text}\n<hint>\n=3")
+
+
+def test_probes_with_hints_can_be_played():
+    pytest.importorskip("bm25s")
+    items = environments.heldout(SEARCH)["2 hops"]
+    plant = functools.partial(search.plant, SEARCH)
+    copied, solved = with_planted_hint(items, HINTS["full"], plant, lambda planted: planted.graph[-1].object)
+    for query, one, other in zip(items, copied, solved, strict=True):
+        assert environments.asked(SEARCH, one).text == one.text == other.text and f"answer {one.answer}" in one.text
+        for probe, answer in ((one, one.answer), (other, query.answer)):
+            episode = environments.episode(SEARCH, probe)
+            episode.reset()
+            assert episode.step(f"answer {answer}")[1] == 1.0
 
 
 def test_a_first_prompt_that_leaves_no_room_is_refused_before_anything_starts(tmp_path):

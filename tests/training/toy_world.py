@@ -1,7 +1,7 @@
 """A world of several turns for the tests of what plays episodes: name a name, or a value, in few turns.
 
-? apple :                  the question; any name wins where `answer` is "name", any "=2" where it is "value"
-basil = +2                 what comes back: a name for the turn, and the word that was said
+daisy ? apple :    the question; any name wins where `answer` is "name", any "=2" where it is "value"
+basil = :          what comes back: a name for the turn, and the word that was said
 """
 
 from __future__ import annotations
