@@ -2,6 +2,10 @@
 
 In a world of single turns a response earns its reward at once; in a world of several turns it is an action, and an
 `Episode` says what comes next. Libraries that only one world needs are imported by that world when it is used.
+
+A new world is a frozen config and a module with `train_list(config, seed)`, `heldout(config)` and either
+`reward(query, response)` or an `Episode`, entered below; with `stream(config, seed)` and `vocabulary(config)` it can be
+learned from scratch, once `repro.policy.warmstart.TAUGHT` says what is taught.
 """
 
 from __future__ import annotations
@@ -31,7 +35,10 @@ _MODULES: dict[type, ModuleType] = {
 
 
 class Episode(Protocol):
-    """A query being played: for one use, deterministic, and over after finitely many steps."""
+    """A query being played: for one use, deterministic, and over after finitely many steps.
+
+    This is what the loop asks for; search over states wants `admissible`, `snapshot`, `restore` and `state_key` too.
+    """
 
     @property
     def won(self) -> bool: ...

@@ -127,8 +127,8 @@ def draw(dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, co
     prompts, seeds = [group.prompt for group in groups], [seed() for seed in seeds]
     completions = sample(dec, prompts, prompt_B, seeds, training.max_new_tokens, policy.end_token, training.temperature)
     for g, completion in zip(prompt_B, completions, strict=True):
-        reward = reward_of(config.world, groups[g].query, policy, completion)
-        groups[g].played.append(Played([Turn(groups[g].prompt, completion)], reward))
+        earned = reward_of(config.world, groups[g].query, policy, completion)
+        groups[g].played.append(Played([Turn(groups[g].prompt, completion)], earned))
 
 
 def batch(
