@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from repro.study.tables import Tables
@@ -82,6 +83,22 @@ def cost_to_reach(tables: Tables, convention: str, threshold: float) -> pd.DataF
         rows.append({"reached": reached, "end": bill[-1]})
     index = pd.MultiIndex.from_tuples(keys, names=["arm", "seed"])
     return pd.DataFrame(rows, index=index, columns=["reached", "end"], dtype=float)
+
+
+def above_curve(tables: Tables, arm: str, reference: str, convention: str) -> pd.Series:
+    """Final success of `arm` minus that of `reference` at the same bill, in points, by seed.
+
+    The reference's success is interpolated linearly between the evaluations of the same seed's run; beyond its last
+    one that counts. A seed without either run is left out.
+    """
+    success, spent = accuracy(tables), cumulative(tables, convention)
+    points = pd.concat([success.rename("success"), spent.rename("bill")], axis=1).dropna().sort_index()
+    gaps = {}
+    for seed, run in points.xs(arm, level="arm").groupby(level="seed") if arm in points.index else ():
+        if (reference, seed) in points.index:
+            curve, last = points.loc[(reference, seed)], run.iloc[-1]
+            gaps[seed] = 100 * (last["success"] - np.interp(last["bill"], curve["bill"], curve["success"]))
+    return pd.Series(gaps, dtype=float).rename_axis("seed")
 
 
 def _training(rows: pd.DataFrame, convention: str, parameters: pd.Series) -> pd.Series:

@@ -117,8 +117,9 @@ def cheaper_to_reach(convention: str) -> Rule:
     """The same for the bill up to a fixed held-out success."""
     return Rule(
         f"The bill at which the curve of held-out success first reaches {100 * THRESHOLD:g} %, second arm over first; "
-        "geometric mean over the seeds in which both do. Verdicts as for the whole bill; direction only if a run is "
-        "censored; inconclusive if not even half of the pairs reach it (added after five seeds).",
+        "geometric mean over the seeds in which both do. Inconclusive if not even half of the pairs do (added after "
+        f"five seeds). Reproduced if the interval lies at or above {FACTOR:g} and no run is censored; else direction "
+        f"only if above 1; else not reproduced if below {FACTOR:g}. Else inconclusive.",
         f"bill up to {100 * THRESHOLD:g} % held-out success, second arm over first, {bill.CONVENTIONS[convention]}",
         "times",
         partial(_cheaper_to_reach, convention=convention),
@@ -139,6 +140,27 @@ BEATS_AT_A_PRICE = Rule(
     "points",
     _beats,
 )
+
+
+def _above_curve(evidence: Evidence, arm: str, other: str, convention: str) -> Judgement:
+    gaps = bill.above_curve(evidence.tables, arm, other, convention)
+    gaps = gaps[gaps.index.isin(evidence.runs(arm).index.intersection(evidence.runs(other).index))]
+    if gaps.empty:
+        return Judgement(INCONCLUSIVE, Interval(nan, -inf, inf, 0), "no seed in common")
+    gap = t_interval(gaps)
+    return Judgement(REPRODUCED if gap.low > 0 else NOT_REPRODUCED if gap.high < 0 else INCONCLUSIVE, gap)
+
+
+def above_curve(convention: str) -> Rule:
+    """Whether an arm ends above the other's own curve of success over the bill."""
+    return Rule(
+        "The other arm's success at the same bill is interpolated between the evaluations of the same seed's run. "
+        "Reproduced if the interval of the difference lies above 0, not reproduced if below. Else inconclusive. Added "
+        "after five seeds.",
+        f"final held-out success minus the second arm's at the same bill, {bill.CONVENTIONS[convention]}",
+        "points",
+        partial(_above_curve, convention=convention),
+    )
 
 
 def _little(evidence: Evidence, arm: str, other: str) -> Judgement:

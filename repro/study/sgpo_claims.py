@@ -16,6 +16,7 @@ from repro.study.cost_rules import (
     NO_WORSE,
     REWARD_DROPS,
     TOKENS_BY_SIZE,
+    above_curve,
     cheaper,
     cheaper_to_reach,
     share_moves,
@@ -135,6 +136,28 @@ SGPO_CLAIMS: tuple[Claim, ...] = (
     _beats(
         "sgpo-beats-equal-cost", "sGPO ends above uniform groups of 8 that stop at its cost (the paper's prices)",
         "stop", "none", OWN
+    ),
+    *(
+        _claim(
+            id=f"sgpo-above-curve-{convention}",
+            statement=f"sGPO ends above uniform groups' own curve of success over cost, {words}",
+            paper_value="none",
+            source=OWN,
+            rule=above_curve(convention),
+            arms=("sgpo", "uniform"),
+            figure=COST,
+        )
+        for convention, words in (("paper", "at the paper's prices"), ("itemised", "with FLOPs counted"))
+    ),
+    _claim(
+        id="sgpo-no-worse-after-four-passes",
+        statement="After four passes, sGPO ends no worse than uniform groups of 8",
+        paper_value="none: two epochs",
+        source=OWN,
+        rule=NO_WORSE,
+        arms=("sgpo_4", "uniform_4"),
+        figure=ABLATION,
+        remark="Added after five seeds, when no arm had stopped improving after two passes",
     ),
     _beats(
         "sgpo-beats-random-subset",

@@ -205,7 +205,7 @@ THEORY_CLAIMS: tuple[Claim, ...] = (
         "a filtering-stability guarantee",
         _rule(
             judge.filter_at,
-            "Reproduced if the exact probability is at most the bound for every p* and N tried.",
+            "Reproduced if the exact probability is at most the bound for every p* and N tried. Else not reproduced.",
             "exact probability over bound, largest over p* in 0.15-0.5 and N in 1-64",
             "ratio",
         ),

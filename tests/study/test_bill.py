@@ -107,3 +107,18 @@ def test_cost_to_reach_interpolates_between_evaluations_not_updates():
 def test_cost_to_reach_without_evaluations_is_empty():
     found = bill.cost_to_reach(made(uniform=arm(2, CURVE)), "paper", 0.5)
     assert found.empty and found.index.names == ["arm", "seed"] and list(found) == ["reached", "end"]
+
+
+def test_above_the_curve_by_hand(monkeypatch):
+    # The reference: 0.2 at a bill of 0, 0.6 at 10. The arm ends at 0.5 for 5, where the reference has 0.4, and at 0.7
+    # for 20, beyond the reference's end: 0.6.
+    index = pd.MultiIndex.from_tuples(
+        [("ref", 0, 0), ("ref", 0, 1), ("arm", 0, 0), ("arm", 0, 1), ("ref", 1, 0), ("ref", 1, 1), ("arm", 1, 1)]
+        + [("arm", 2, 1)],
+        names=["arm", "seed", "update"],
+    )
+    monkeypatch.setattr(bill, "accuracy", lambda _: pd.Series([0.2, 0.6, 0.2, 0.5, 0.2, 0.6, 0.7, 0.9], index))
+    monkeypatch.setattr(bill, "cumulative", lambda *_: pd.Series([0.0, 10.0, 2.0, 5.0, 0.0, 10.0, 20.0, 1.0], index))
+    gaps = bill.above_curve(None, "arm", "ref", "paper")
+    assert gaps.to_dict() == pytest.approx({0: 10.0, 1: 10.0})  # seed 2 has no reference
+    assert bill.above_curve(None, "none", "ref", "paper").empty

@@ -118,6 +118,7 @@ def test_reproduce_reports_a_failing_notebook_and_goes_on(tmp_path, monkeypatch)
     study = dataclasses.replace(ASYMPO_ASYNC, notebook="bad.ipynb")
     monkeypatch.setattr(notebooks, "STUDIES", {study.name: study})
     monkeypatch.setattr(notebooks, "study_named", {study.name: study}.__getitem__)
+    monkeypatch.setattr(notebooks, "AFTER_STUDIES", ("claims", "explore"))
     (tmp_path / "notebooks").mkdir()
     bad = 'tier: str = "?"  # tier\nseeds: int | None = None  # seeds\njobs: int = 9  # jobs\nrun: bool = False  # run'
     write(tmp_path / "notebooks/bad.ipynb", "ok = 3", "print('before')\nassert ok == 4, 'three'", "1", parameters=bad)

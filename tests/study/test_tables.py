@@ -177,7 +177,8 @@ def test_a_rebuild_gives_the_same_bytes(tmp_path):
     files = sorted(tables.results_folder("fake", "smoke", tmp_path).iterdir())
     first = [file.read_bytes() for file in files]
     build(tmp_path)
-    assert [file.name for file in files] == ["SHA256SUMS", "curves.parquet", "evals.parquet", "profiles.parquet", "runs.parquet"]
+    names = ["SHA256SUMS", "curves.parquet", "evals.parquet", "profiles.parquet", "runs.parquet"]
+    assert [file.name for file in files] == names
     assert [file.read_bytes() for file in files] == first
 
 
