@@ -151,13 +151,14 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path, monkeypatch):
 
 @pytest.mark.oracle
 def test_wandb_keeps_a_run_under_the_hash(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv(tracking.VARIABLE, "wandb")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*tracking with")
         train(CONFIG, tmp_path)
+    wandb.teardown()  # waits for the process that writes the file
     (stored,) = tmp_path.glob(f"wandb/offline-run-*/run-{config_hash(CONFIG)}.wandb")
     content = stored.read_bytes()
     assert b"update/reward" in content and b"naive@lag0 seed 0" in content
