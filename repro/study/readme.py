@@ -136,8 +136,8 @@ def finding_sgpo(root: Path) -> str:
         )
     if {"sgpo", "stop"} <= present:
         lines.append(
-            "- **Is it better than stopping early?** Uniform groups that stop at sGPO's cost (the paper's prices) end at "
-            f"{end('stop')}: sGPO minus them {minus('sgpo', 'stop')}."
+            "- **Is it better than stopping early?** Uniform groups that stop at sGPO's cost (the paper's prices) end "
+            f"at {end('stop')}: sGPO minus them {minus('sgpo', 'stop')}."
         )
     asked = {"filtered8": "filter alone", "unordered": "no order", "filtered2": "filter with groups of 2"}
     if "sgpo" in present and present & set(asked):
