@@ -29,7 +29,7 @@ LOOKS = {
     "filtered8": style.Look("#009371", (0, (7, 1.2, 1, 1.2, 1, 1.2)), "P"),
     "stop": style.Look("#66738c", style.DOTTED, "X"),
 }
-PLAIN = {"baseline": "#7a4b2a", "without": "#117733", "matched": "#66738c", "constants": "#332288", "sgpo": "#0b559f"}
+PLAIN = {"baseline": "#7a4b2a", "without": "#117733", "matched": "#66738c", "constants": "#332288", "sgpo": "#0b559f", "longer": "#7a4b2a"}
 CURVES = {  # rows of the cost figure, METHOD last and on top
     "against uniform groups and controls": ("uniform", "filtered8", "stop", "sgpo"),
     "against other methods": ("uniform", "dapo", "greso", "knapsack", "ada", "sgpo"),
@@ -39,6 +39,7 @@ HEADS = {
     "matched": "uniform at sGPO's cost",
     "without": "sGPO without a part",
     "constants": "sGPO, other constants",
+    "longer": "added: longer, other rate",
 }
 PARTS = {  # of the itemised bill: label, colour
     "profiling": ("profiling", "#c0500a"),
@@ -53,6 +54,7 @@ SHORT = {
 NAMES = {  # where a label is longer than a row's head allows
     "uniform": "uniform G = 8", "uniform16": "uniform G = 16", "dropped": "DAPO without refill",
     "stop": "stopped early", "subset": "random subset", "reprofiled": "profiled twice",
+    "uniform_4": "uniform, four passes",
 }  # fmt: skip
 UNITS = {1e18: "EFLOP", 1e15: "PFLOP", 1e12: "TFLOP", 1e9: "GFLOP", 1e6: "MFLOP"}
 GRID = 120
