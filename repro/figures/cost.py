@@ -29,7 +29,14 @@ LOOKS = {
     "filtered8": style.Look("#009371", (0, (7, 1.2, 1, 1.2, 1, 1.2)), "P"),
     "stop": style.Look("#66738c", style.DOTTED, "X"),
 }
-PLAIN = {"baseline": "#7a4b2a", "without": "#117733", "matched": "#66738c", "constants": "#332288", "sgpo": "#0b559f", "longer": "#7a4b2a"}
+PLAIN = {
+    "baseline": "#7a4b2a",
+    "without": "#117733",
+    "matched": "#66738c",
+    "constants": "#332288",
+    "sgpo": "#0b559f",
+    "longer": "#7a4b2a",
+}
 CURVES = {  # rows of the cost figure, METHOD last and on top
     "against uniform groups and controls": ("uniform", "filtered8", "stop", "sgpo"),
     "against other methods": ("uniform", "dapo", "greso", "knapsack", "ada", "sgpo"),
