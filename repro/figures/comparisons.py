@@ -14,7 +14,7 @@ from repro.figures.curves import collapses
 from repro.study.asympo_async import BASELINES, CONTROLS, CORE
 from repro.study.definition import Study
 from repro.study.statistics import Interval, paired_t_interval, t_interval
-from repro.study.tables import Tables
+from repro.study.tables import Tables, full_evaluations
 
 BASELINE = "grpo@ref"
 ALPHAS = ("positive_only@ref", "spo-alpha0.1@ref", "spo@ref", "spo-alpha0.5@ref", "spo-alpha0.8@ref", "naive@ref")
@@ -240,13 +240,9 @@ def levels_of(evals: pd.DataFrame) -> list[str]:
 
 
 def ends(evals: pd.DataFrame, arm: str, level: str, metric: str) -> pd.DataFrame:
-    """First and last evaluation of each run at a level, in percent: columns start, end; rows by seed.
-
-    Where a small and a full evaluation fall on one update the full one counts.
-    """
+    """First and last evaluation of each run at a level, in percent: columns start, end; rows by seed."""
     rows = evals[(evals["arm"] == arm) & (evals["level"] == level)]
-    rows = rows.assign(effort=rows["queries"] * rows["samples"]).sort_values(["seed", "update", "effort"])
-    by_seed = rows.drop_duplicates(["seed", "update"], keep="last").groupby("seed")[metric]
+    by_seed = full_evaluations(rows).sort_values("update").groupby("seed")[metric]
     return pd.DataFrame({"start": 100 * by_seed.first(), "end": 100 * by_seed.last()})
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from repro.study.tables import Tables
+from repro.study.tables import Tables, full_evaluations
 
 CONVENTIONS = {
     "paper": "FLOPs, 2P / 12P",
@@ -56,9 +56,7 @@ def cumulative(tables: Tables, convention: str) -> pd.Series:
 
 def accuracy(tables: Tables) -> pd.Series:
     """Held-out success (0..1, levels weighted equally) at each evaluation, indexed by arm, seed and update."""
-    evals = tables.evals.assign(effort=lambda f: f["queries"] * f["samples"])
-    evals = evals.sort_values("effort", kind="stable").drop_duplicates(["arm", "seed", "update", "level"], keep="last")
-    return evals.groupby(["arm", "seed", "update"])["mean_at_k"].mean()
+    return full_evaluations(tables.evals).groupby(["arm", "seed", "update"])["mean_at_k"].mean()
 
 
 def cost_to_reach(tables: Tables, convention: str, threshold: float) -> pd.DataFrame:

@@ -154,9 +154,7 @@ def compare(
 def _with_held_out(curves: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     """`curves` with the held-out success of the updates that have one; update 0, the warm start, gets its own row."""
     keys = list(tables.CURVES)
-    # Where a small and a full evaluation fall on one update, the full one counts.
-    order = evals.assign(effort=evals["queries"] * evals["samples"]).sort_values("effort", kind="stable")
-    held_out = order.drop_duplicates([*keys, "level"], keep="last").groupby(keys, as_index=False)[list(HELD_OUT)].mean()
+    held_out = tables.full_evaluations(evals).groupby(keys, as_index=False)[list(HELD_OUT)].mean()
     merged = curves.merge(held_out.rename(columns=HELD_OUT), on=keys, how="outer")
     start = merged["update"] == 0
     merged.loc[start, [name for name in COSTS if name in merged]] = 0.0

@@ -24,6 +24,7 @@ from repro.study.evidence import (
 )
 from repro.study.statistics import Interval, t_interval
 from repro.study.survival import paired_time_ratio
+from repro.study.tables import full_evaluations
 
 COPIED_HALF = 50.0  # points: a policy that copies more often than not
 HOLD = 2  # consecutive evaluations at or above the target
@@ -60,10 +61,7 @@ def accuracy(evidence: Evidence, arm: str) -> pd.DataFrame:
     rows = evals[(evals["arm"] == arm) & evals["seed"].isin(evidence.runs(arm).index)]
     if rows.empty:
         return pd.DataFrame()
-    effort = rows["queries"] * rows["samples"]  # a small and a full evaluation of one update: the full one counts
-    rows = rows.assign(effort=effort).sort_values("effort", kind="stable")
-    rows = rows.drop_duplicates(["seed", "update", "level"], keep="last")
-    return rows.groupby(["update", "seed"])["mean_at_k"].mean().unstack("seed").sort_index()
+    return full_evaluations(rows).groupby(["update", "seed"])["mean_at_k"].mean().unstack("seed").sort_index()
 
 
 def reached(curve: pd.Series, target: float, hold: int = HOLD) -> int | None:

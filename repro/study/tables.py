@@ -157,6 +157,13 @@ def load(study: str, tier: str, root: Path | None = None) -> Tables:
     return _typed(**frames)
 
 
+def full_evaluations(evals: pd.DataFrame) -> pd.DataFrame:
+    """One row a run, update and level: where a small and a full evaluation fall on one update, the full one counts."""
+    keys = [name for name in ("arm", "seed", "update", "level") if name in evals]
+    order = evals.assign(effort=evals["queries"] * evals["samples"]).sort_values("effort", kind="stable")
+    return order.drop_duplicates(keys, keep="last").drop(columns="effort")
+
+
 def _present_runs(study: Any, tier: str, root: Path) -> tuple[list[Path], list[str]]:
     """Finished local runs of the study as it is defined now, and remarks on the others."""
     folders, unfinished, other = [], 0, 0
@@ -199,9 +206,7 @@ def _evaluation(tests: list[dict]) -> dict:
     """Held-out success at both ends and at its best, levels weighted equally."""
     if not tests:
         return {}
-    frame = pd.DataFrame(tests).assign(effort=lambda f: f["queries"] * f["samples"])
-    # A small and a full evaluation may fall on the same update: the full one counts.
-    frame = frame.sort_values("effort", kind="stable").drop_duplicates(["update", "level"], keep="last")
+    frame = full_evaluations(pd.DataFrame(tests))
     mean = frame.groupby("update")["mean_at_k"].mean()
     final = frame[frame["update"] == frame["update"].max()].set_index("level")
     row = {
