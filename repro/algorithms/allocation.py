@@ -85,6 +85,23 @@ class Allocation:
         return [list(range(len(group.rewards))) for group in drawn]
 
 
+class Planned(Allocation):
+    """An allocation whose batches are all settled by the profiles taken so far."""
+
+    def batches(self, history: History) -> list[list[tuple[int, int]]]:
+        """The (query, group size) of each update, as far as they are settled."""
+        raise NotImplementedError
+
+    def updates(self, history: History) -> int | None:
+        return len(self.batches(history)) if history.profiles else None
+
+    def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
+        if drawn:
+            return []
+        batches = self.batches(history)
+        return batches[update] if update < len(batches) else []
+
+
 @dataclass(frozen=True)
 class Uniform(Allocation):
     """Every query equally often, shuffled anew each epoch, the same number of rollouts for each (GRPO)."""

@@ -26,14 +26,14 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from repro.algorithms.allocation import Allocation, Drawn, History, Profile, order
+from repro.algorithms.allocation import History, Planned, Profile, order
 
 PAPER_BUCKETS = ((0.125, 8), (0.25, 4), (1.0, 2))  # Eq. 10
 ONE_BUCKET = {size: ((1.0, size),) for size in (2, 4, 8)}  # "minus adaptive G": the same for every query
 
 
 @dataclass(frozen=True)
-class SGPO(Allocation):
+class SGPO(Planned):
     """The paper's allocation; its controls are other values of the same fields."""
 
     prompts: int = 8  # B; not given (64 fits the paper's token counts)
@@ -122,18 +122,14 @@ class SGPO(Allocation):
         return [batch for epoch, profile in enumerate(used) for batch in self.sweep(profile, history.seed, epoch)]
 
     def updates(self, history: History) -> int | None:
-        known = history.profiles and not (self.reprofile and len(history.profiles) < self.sweeps)
-        return len(self.batches(history)) if known else None
+        unsettled = self.reprofile and len(history.profiles) < self.sweeps
+        return None if unsettled else super().updates(history)
 
     def profile_due(self, update: int, history: History) -> int:
         if not history.profiles:
             return self.samples
         another = self.reprofile and len(history.profiles) < self.sweeps
         return self.samples if another and update == len(self.batches(history)) else 0
-
-    def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
-        batches = self.batches(history)
-        return [] if drawn or update >= len(batches) else batches[update]
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ class OracleSGPO(SGPO):
 
 
 @dataclass(frozen=True)
-class MatchedBudget(Allocation):
+class MatchedBudget(Planned):
     """Uniform groups at the cost that `SGPO()` would have: what do filter, sizes and order buy beyond spending less?
 
     "stop": every query, shuffled, until as much is spent as sGPO spends with its profile. "subset": a random subset of
@@ -161,7 +157,7 @@ class MatchedBudget(Allocation):
     group_size: int = 8
     price: float = 6.0  # of a trained rollout, in profiled ones (Appendix G.4: 12P against 2P a token)
 
-    def batches(self, history: History) -> list[list[int]]:
+    def batches(self, history: History) -> list[list[tuple[int, int]]]:
         reference, profile, seed = SGPO(prompts=self.prompts), history.profiles[0], history.seed
         rollouts = sum(size * len(queries) for size, queries in reference.phases(profile, seed).items())
         members = list(range(history.queries))
@@ -179,17 +175,10 @@ class MatchedBudget(Allocation):
             for query in order(history.queries, seed, epoch)
             if query in chosen
         )
-        return _even_batches(list(itertools.islice(ranked, groups)), self.prompts)
-
-    def updates(self, history: History) -> int | None:
-        return len(self.batches(history)) if history.profiles else None
+        return _even_batches([(query, self.group_size) for query in itertools.islice(ranked, groups)], self.prompts)
 
     def profile_due(self, update: int, history: History) -> int:
         return 0 if history.profiles else SGPO().samples
-
-    def allot(self, update: int, history: History, drawn: list[Drawn]) -> list[tuple[int, int]]:
-        batches = self.batches(history)
-        return [] if drawn or update >= len(batches) else [(query, self.group_size) for query in batches[update]]
 
 
 def bill(profile: Profile, allocation: SGPO, baseline_size: int = 8, price: float = 6.0, seed: int = 0) -> dict:
