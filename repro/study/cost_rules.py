@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from math import exp, inf, log, nan
+from math import inf, log, nan
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from repro.study.evidence import (
     Evidence,
     Judgement,
     Rule,
+    by_margin,
+    by_sign,
     difference,
+    geometric_mean,
     paired,
     spelled,
 )
 from repro.study.rules import MARGIN
-from repro.study.statistics import Interval, equivalent, paired_t_interval, t_interval
+from repro.study.statistics import Interval, paired_t_interval, t_interval
 from repro.study.survival import paired_time_ratio
 
 FACTOR = 2.0  # "2 to 3 times fewer FLOPs": the lower end
@@ -52,10 +55,7 @@ def ratio(evidence: Evidence, arm: str, other: str, convention: str) -> Interval
     """Geometric mean over seeds of what `other` costs over what `arm` costs."""
     ours, theirs = (bill.total(evidence.runs(name), convention) for name in (arm, other))
     a, b = paired(ours, theirs)
-    if not len(a):
-        return Interval(nan, 0.0, inf, 0)
-    mean = t_interval(np.log(b / a))
-    return Interval(exp(mean.estimate), exp(mean.low), exp(mean.high) if mean.high < 700 else inf, mean.n)
+    return geometric_mean(np.log(b / a))
 
 
 def _cheaper(evidence: Evidence, arm: str, other: str, convention: str) -> Judgement:
@@ -128,9 +128,10 @@ def cheaper_to_reach(convention: str) -> Rule:
 
 def _beats(evidence: Evidence, arm: str, other: str) -> Judgement:
     gain = difference(evidence, arm, other)
-    verdict = REPRODUCED if gain.low > 0 else NOT_REPRODUCED if gain.high < 0 else INCONCLUSIVE
     factor = ratio(evidence, arm, other, "itemised")
-    return Judgement(verdict, gain, f"bill of {other} over that of {arm}, itemised: {spelled(factor, 'times', 2, '')}")
+    return Judgement(
+        by_sign(gain), gain, f"bill of {other} over that of {arm}, itemised: {spelled(factor, 'times', 2, '')}"
+    )
 
 
 BEATS_AT_A_PRICE = Rule(
@@ -148,7 +149,7 @@ def _above_curve(evidence: Evidence, arm: str, other: str, convention: str) -> J
     if gaps.empty:
         return Judgement(INCONCLUSIVE, Interval(nan, -inf, inf, 0), "no seed in common")
     gap = t_interval(gaps)
-    return Judgement(REPRODUCED if gap.low > 0 else NOT_REPRODUCED if gap.high < 0 else INCONCLUSIVE, gap)
+    return Judgement(by_sign(gap), gap)
 
 
 def above_curve(convention: str) -> Rule:
@@ -197,10 +198,7 @@ def _share_moves(evidence: Evidence, arm: str, low: float, high: float, sign: in
         return Judgement(INCONCLUSIVE, Interval(nan, -inf, inf, 0), "no run has two profiles")
     change = paired_t_interval(share["after"], share["before"])
     note = f"from {share['before'].mean():.1f} to {share['after'].mean():.1f} % of the queries"
-    if sign * change.low > 0 and sign * change.high > 0:
-        return Judgement(REPRODUCED, change, note)
-    wrong = sign * change.low < 0 and sign * change.high < 0
-    return Judgement(NOT_REPRODUCED if wrong else INCONCLUSIVE, change, note)
+    return Judgement(by_sign(change, sign), change, note)
 
 
 def share_moves(words: str, low: float, high: float, sign: int) -> Rule:
@@ -236,14 +234,8 @@ def _tokens_by_size(evidence: Evidence, arm: str) -> Judgement:
             logs.append(log(mean[8] / mean[2]))
     if not logs:
         return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0), "no run has both phases")
-    mean = t_interval(logs)
-    factor = Interval(exp(mean.estimate), exp(mean.low), exp(mean.high), mean.n)
-    if equivalent(factor, 4 * (1 - PROPORTION), 4 * (1 + PROPORTION)):
-        verdict = REPRODUCED
-    else:
-        outside = factor.low >= 4 * (1 + PROPORTION) or factor.high <= 4 * (1 - PROPORTION)
-        verdict = NOT_REPRODUCED if outside else INCONCLUSIVE
-    return Judgement(verdict, factor)
+    factor = geometric_mean(logs)
+    return Judgement(by_margin(factor, 4 * (1 - PROPORTION), 4 * (1 + PROPORTION)), factor)
 
 
 TOKENS_BY_SIZE = Rule(
@@ -268,8 +260,7 @@ def _reward_drops(evidence: Evidence, arm: str, window: int = 5) -> Judgement:
     if not drops:
         return Judgement(INCONCLUSIVE, Interval(nan, -inf, inf, 0), "no run has two phases")
     change = t_interval(drops)
-    verdict = REPRODUCED if change.high < 0 else NOT_REPRODUCED if change.low > 0 else INCONCLUSIVE
-    return Judgement(verdict, change)
+    return Judgement(by_sign(change, -1), change)
 
 
 REWARD_DROPS = Rule(
@@ -298,14 +289,8 @@ def _as_predicted(evidence: Evidence, arm: str, other: str) -> Judgement:
     seeds = ours.index.intersection(theirs.index)
     if seeds.empty:
         return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0))
-    logs = [log(theirs[seed] / ours[seed] / predicted[seed]) for seed in seeds]
-    mean = t_interval(logs)
-    off = Interval(exp(mean.estimate), exp(mean.low), exp(mean.high), mean.n)
-    if equivalent(off, 1 - PREDICTION, 1 + PREDICTION):
-        verdict = REPRODUCED
-    else:
-        outside = off.low >= 1 + PREDICTION or off.high <= 1 - PREDICTION
-        verdict = NOT_REPRODUCED if outside else INCONCLUSIVE
+    off = geometric_mean([log(theirs[seed] / ours[seed] / predicted[seed]) for seed in seeds])
+    verdict = by_margin(off, 1 - PREDICTION, 1 + PREDICTION)
     promised = np.mean([predicted[seed] for seed in seeds])
     return Judgement(verdict, off, f"predicted from the profiles: {promised:.2f} times")
 

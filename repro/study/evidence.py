@@ -13,9 +13,9 @@ Conventions, the same for every rule:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import exp, inf, nan
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,11 @@ from repro.study.definition import COLLAPSE, Study
 from repro.study.statistics import (
     Interval,
     collapse_update,
+    equivalent,
     paired_proportions,
     paired_t_interval,
     proportion_interval,
+    t_interval,
 )
 from repro.study.tables import Tables
 
@@ -142,6 +144,27 @@ def counted(evidence: Evidence, arm: str) -> str:
     """For example "naive@ref: 9 of 10 collapsed (7 at 0.25)"."""
     collapsed, strict = evidence.collapsed(arm), evidence.collapsed(arm, strict=True)
     return f"{arm}: {collapsed.sum()} of {len(collapsed)} collapsed ({strict.sum()} at {COLLAPSE.strict_fraction})"
+
+
+def geometric_mean(logs: Sequence[float]) -> Interval:
+    """The exponential of the mean of logarithms and of its limits; 0 to infinity where there are none."""
+    if not len(logs):
+        return Interval(nan, 0.0, inf, 0)
+    mean = t_interval(logs)
+    return Interval(exp(mean.estimate), exp(mean.low), exp(mean.high) if mean.high < 700 else inf, mean.n)
+
+
+def by_sign(interval: Interval, claimed: int = 1) -> str:
+    """Reproduced if the whole interval has the claimed sign, not reproduced if the other one, else inconclusive."""
+    low, high = (interval.low, interval.high) if claimed > 0 else (-interval.high, -interval.low)
+    return REPRODUCED if low > 0 else NOT_REPRODUCED if high < 0 else INCONCLUSIVE
+
+
+def by_margin(interval: Interval, low: float, high: float) -> str:
+    """Reproduced if the interval lies within low..high, not reproduced if wholly outside, else inconclusive."""
+    if equivalent(interval, low, high):
+        return REPRODUCED
+    return NOT_REPRODUCED if interval.low >= high or interval.high <= low else INCONCLUSIVE
 
 
 def spelled(interval: Interval, unit: str = "", digits: int = 1, sign: str = "+") -> str:

@@ -20,10 +20,12 @@ from repro.study.evidence import (
     Evidence,
     Judgement,
     Rule,
+    by_margin,
     collapse_difference,
     collapse_share,
     counted,
     difference,
+    geometric_mean,
     spelled,
 )
 from repro.study.statistics import Interval, equivalent, t_interval
@@ -214,12 +216,10 @@ def _imbalance_rises(evidence: Evidence, arm: str, control: str) -> Judgement:
     means = [values.iloc[len(values) // 2 :].mean() for _, values in log.groupby("seed")]
     if not means:
         return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0), "no update has the ratio in both arms")
-    mean = t_interval(means)
-    low, estimate, high = np.exp([mean.low, mean.estimate, mean.high]).tolist()
-    ratio = Interval(estimate, low, high, mean.n)
-    if low > 1:
-        verdict = DIRECTION if high < 1 + RATIO_MARGIN else REPRODUCED
-    elif high < 1 or equivalent(ratio, 1 - RATIO_MARGIN, 1 + RATIO_MARGIN):
+    ratio = geometric_mean(means)
+    if ratio.low > 1:
+        verdict = DIRECTION if ratio.high < 1 + RATIO_MARGIN else REPRODUCED
+    elif ratio.high < 1 or equivalent(ratio, 1 - RATIO_MARGIN, 1 + RATIO_MARGIN):
         verdict = NOT_REPRODUCED
     else:
         verdict = INCONCLUSIVE
@@ -261,12 +261,9 @@ NEEDS_BALANCE = Rule(
 
 def _agrees(evidence: Evidence, arm: str, other: str) -> Judgement:
     gap = difference(evidence, arm, other)
-    if equivalent(gap, -QUEUE_MARGIN, QUEUE_MARGIN):
-        verdict = REPRODUCED
-    else:
-        outside = gap.low >= QUEUE_MARGIN or gap.high <= -QUEUE_MARGIN
-        verdict = NOT_REPRODUCED if outside else INCONCLUSIVE
-    return Judgement(verdict, gap, f"{counted(evidence, arm)}; {counted(evidence, other)}")
+    return Judgement(
+        by_margin(gap, -QUEUE_MARGIN, QUEUE_MARGIN), gap, f"{counted(evidence, arm)}; {counted(evidence, other)}"
+    )
 
 
 AGREES = Rule(
