@@ -38,6 +38,8 @@ class Episode(Protocol):
     """A query being played: for one use, deterministic, and over after finitely many steps.
 
     This is what the loop asks for; search over states wants `admissible`, `snapshot`, `restore` and `state_key` too.
+    A world that shows its players something else than what was said and done so far (say, what they may do now, but
+    not what they might have done before) has a method `prompt() -> str`: all that is seen at this turn.
     """
 
     @property
@@ -98,8 +100,12 @@ def episode(world: World, query: Query) -> Episode:
 
 
 def asked(world: World, query: Query) -> Query:
-    """The query with the text that the policy sees first: the episode's first observation, where there is one."""
-    return replace(query, text=episode(world, query).reset()) if multi_turn(world) else query
+    """The query with the text that the policy sees first: the episode's own prompt or its first observation."""
+    if not multi_turn(world):
+        return query
+    begun = episode(world, query)
+    observation = begun.reset()
+    return replace(query, text=begun.prompt() if hasattr(begun, "prompt") else observation)
 
 
 def history(world: World) -> int | None:

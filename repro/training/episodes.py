@@ -6,7 +6,9 @@ A response is an action; what the world answers is appended to the transcript an
   (`unfinished`), and the transcript is closed with the end token in the policy's place;
 - an episode ends where its next prompt and a response may not fit the model's context (`overflow`). What it earned
   until then stays;
-- turn limits and invalid actions are the world's own matter, and counted as it counts them (`Episode.faults`).
+- turn limits and invalid actions are the world's own matter, and counted as it counts them (`Episode.faults`);
+- a world that words its own prompts (`Episode.prompt`) is shown in these words at every turn, each turn a prompt of
+  its own: what was sampled is trained on as it was sampled, and the transcript is not shown.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig) 
     played = [Played(faults={"unfinished": 0, "overflow": 0}) for _ in starts]
     live, turn = list(range(len(starts))), 0
     while live:
-        prompts = {i: transcripts[i].prompt(past) for i in live}
+        prompts = {i: present(policy, worlds[i], transcripts[i], past) for i in live}
         for i in live:
             played[i].faults["overflow"] = int(len(prompts[i]) > longest)
         live = [i for i in live if len(prompts[i]) <= longest]
@@ -102,6 +104,15 @@ def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig) 
         one.won = world.won
         one.faults |= world.faults._asdict()
     return played
+
+
+def present(policy: Any, world: environments.Episode, transcript: Transcript, history: int | None) -> list[int]:
+    """The prompt of the present turn, in tokens: the world's own, where it has one, else the transcript's.
+
+    The first is always the transcript's, in which guidance may stand.
+    """
+    worded = getattr(world, "prompt", None)
+    return policy.encode(worded()) if worded and transcript.actions else transcript.prompt(history)
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from repro.algorithms.credit import EpisodeCredit, GroupCredit
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.smepo import HINTS
 from repro.environments import search
+from repro.environments.arithmetic import NAMES
 from repro.environments.search import SearchConfig
 from repro.errors import ReproError
 from repro.policy.model import PolicyConfig, parameter_count
@@ -193,6 +194,30 @@ def hand_made():
 def made_batch(kept=((0, 1), (0, 1))):
     dec = toy_policy().decoder()
     return batch(dec, hand_made(), list(map(list, kept)), config=CONFIG, update=0, version=0, seconds=0.0)
+
+
+class Narrated(Toy):
+    """A toy world that shows the number of the turn, and nothing else."""
+
+    def prompt(self) -> str:
+        return f"{NAMES[self.turn]} ?"
+
+
+def test_a_world_may_word_its_own_prompts(policy, monkeypatch):
+    monkeypatch.setitem(environments.EPISODES, ToyConfig, Narrated)
+    starts = [replace_prompt(start, policy) for start in starts_of(policy, CONFIG)]
+    played = play(policy.decoder(), policy, starts, CONFIG)
+    assert {len(one.turns) for one in played} == {1, 2, 3}
+    for start, one in zip(starts, played, strict=True):
+        later = [policy.encode(f"{NAMES[t]} ?") for t in range(1, len(one.turns))]
+        assert [turn.prompt for turn in one.turns] == [start.prompt, *later]
+    query = queries(ToyConfig())[4]
+    assert environments.asked(ToyConfig(), query).text == f"{NAMES[0]} ?"
+
+
+def replace_prompt(start, policy):
+    """With a first prompt that nothing else would give: it stays, for guidance may stand in it."""
+    return start._replace(prompt=policy.encode("= = ?"))
 
 
 def test_turns_are_rows_and_share_their_groups_prompts():
