@@ -25,6 +25,7 @@ from repro.algorithms.guidance import Unguided
 from repro.algorithms.offpolicy import CISPO, GSPO, M2PO, MIS, OPMD, TIS, TOPR, DecoupledPPO, SequenceMaskedGRPO
 from repro.algorithms.reinforce import GPG, AsymRE, OPMDSimple
 from repro.algorithms.sgpo import SGPO, MatchedBudget, OracleSGPO
+from repro.algorithms.smepo import EscalatingTrace, ExpertTrace
 
 Objective = (
     GRPO | Naive | SPO | ASymPO | BatchScaled | ShuffledASymPO | BehaviourASymPO | GPG | AsymRE | OPMDSimple
@@ -42,7 +43,7 @@ class Recipe:
     objective: Objective
     credit: GroupCredit | EpisodeCredit = GroupCredit()
     allocation: Allocating = Uniform()
-    guidance: Unguided = Unguided()
+    guidance: Unguided | ExpertTrace | EscalatingTrace = Unguided()
     exploration: Episodes = Episodes()
 
     def __post_init__(self) -> None:
@@ -78,4 +79,6 @@ ALGORITHMS: dict[str, Recipe] = {
     "m2po": Recipe(M2PO(), GroupCredit("std")),
     "topr": Recipe(TOPR()),
     "grpo_masked": Recipe(SequenceMaskedGRPO(), GroupCredit("std")),
+    "smepo_loss": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std")),  # GRPO with SMEPO's clip
+    "smepo": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std"), guidance=ExpertTrace()),
 }

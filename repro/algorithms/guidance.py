@@ -10,6 +10,6 @@ from typing import Any
 class Unguided:
     """The question alone (GRPO, and every evaluation)."""
 
-    def prompt(self, query: Any) -> str:
-        """The text that the policy continues; `query` has a `text`."""
+    def prompt(self, query: Any, failures: int = 0) -> str:
+        """The text that the policy continues; `query` has a `text`, and its last `failures` groups have all failed."""
         return query.text

@@ -102,8 +102,8 @@ class ExpertTrace:
         prompt = query.text + self.intro + shown + self.tail
         return Guided(prompt, shown, "guided", int(self.ratio * len(split(trace))) > room)
 
-    def prompt(self, query: Any) -> str:
-        """The text that the policy continues."""
+    def prompt(self, query: Any, failures: int = 0) -> str:
+        """The text that the policy continues, however often it has failed: there is no gate."""
         return self.guide(query).prompt
 
 

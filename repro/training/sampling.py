@@ -10,6 +10,7 @@ import torch
 
 from repro import environments
 from repro.algorithms.allocation import Drawn, History, Profile, Visit
+from repro.algorithms.smepo import failures
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.training.config import RunConfig
@@ -94,7 +95,8 @@ class Sampler:
     def _group(self, number: int, index: int) -> Group:
         query = self.queries[index]
         shown = environments.asked(self.config.world, query)
-        return Group(number, index, query, self.policy.encode(self.config.recipe.guidance.prompt(shown)))
+        prompt = self.config.recipe.guidance.prompt(shown, failures(self.history.visits, index))
+        return Group(number, index, query, self.policy.encode(prompt))
 
     def _allot(self, update: int, drawn: list[Drawn]) -> list[tuple[int, int]]:
         try:
