@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +59,23 @@ EVALS = {
     **{"mean_at_k": "float64", "pass_at_k": "float64", "seconds": "float64"},
 }
 PROFILES = dict.fromkeys("seed update samples solved queries".split(), "int32") | {"arm": "str", "charged": "bool"}
+EPOCHS = {"arm": "str", "seed": "int32", "epoch": "int32", "update": "int32", "generations": "int64"}
+# In worlds of several turns, and where generations are the budget; a table has those that were measured.
+STATES = ("states_observation", "states_goal_observation", "states_state")
+MEASURED_RUNS = dict.fromkeys(("generations", "epochs", *STATES), "Int64") | {"exhausted": "boolean"}
+MEASURED_EVALS = {"generations": "Int64", "won": "float64", "turns": "float64", "temperature": "float64"}
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A row a run; a run and update; a run, evaluation and level; a run, profile and number of successes."""
+    """A row a run; a run and update; a run, evaluation and level; a run, profile and number of successes; a run and
+    epoch of exploration."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame
     evals: pd.DataFrame
     profiles: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PROFILES)).astype(PROFILES))
+    epochs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(EPOCHS)).astype(EPOCHS))
 
 
 def results_folder(study: str, tier: str, root: Path | None = None) -> Path:
@@ -103,31 +110,33 @@ def of_folders(
     folders: Iterable[Path], arms: dict[str, Any] | None = None, fraction: float = 0.5, **rule: int
 ) -> Tables:
     """The tables of any finished runs, without writing them; `arms` gives algorithm, condition and core."""
-    rows, curves, evals, profiles = [], [], [], []
+    rows, curves, evals, profiles, epochs = [], [], [], [], []
     for folder in folders:
         result, stored = runs.read_result(folder), runs.read_config(folder)
         if result is None:
             raise ReproError(f"{folder} is not finished; run it to its end first")
         config, metrics = stored["config"], runs.read_metrics(folder)
         key = {"arm": config["arm"], "seed": config["seed"]}
-        updates = _updates(metrics)
+        updates, explored = _records(metrics, "update"), _records(metrics, "epoch")
         tests = [record for record in metrics if record["kind"] == "eval"]
         profiled = [record for record in metrics if record["kind"] == "profile"]
         arm = (arms or {}).get(config["arm"])
         row = {"study": config["study"], "tier": config["tier"], **key}
         row |= {name: getattr(arm, name, None) for name in ("algorithm", "condition", "core")}
         row |= {"run_id": stored["hash"], "status": result["status"], "updates": result["updates"]}
-        row |= _learning(metrics, fraction, **rule) | _evaluation(tests)
+        temperature = config.get("training", {}).get("temperature", 1.0)
+        row |= _learning(metrics, fraction, **rule) | _evaluation(tests, temperature)
         row |= _cost(updates, tests, result) | _profiling(profiled) | {"parameters": result.get("parameters")}
-        rows.append(row | _origin(stored))
+        rows.append(row | _explored(updates, explored, result) | _origin(stored))
         curves += [key | record for record in updates]
         evals += [key | test for test in tests]
+        epochs += [key | record for record in explored]
         profiles += [
             key | {name: record[name] for name in ("update", "samples", "charged")} | {"solved": k, "queries": n}
             for record in profiled
             for k, n in enumerate(np.bincount(record["solved"], minlength=record["samples"] + 1).tolist())
         ]
-    return _typed(*(pd.DataFrame(table) for table in (rows, curves, evals, profiles)))
+    return _typed(*(pd.DataFrame(table) for table in (rows, curves, evals, profiles, epochs)))
 
 
 def missing(study: str, tier: str, cells: list[Any], root: Path | None = None) -> list[Any]:
@@ -142,13 +151,17 @@ def load(study: str, tier: str, root: Path | None = None) -> Tables:
     """A study's tables at a tier; ReproError, with the remedy, if one is missing, damaged or outdated."""
     folder = results_folder(study, tier, root)
     sums_path, remedy = folder / "SHA256SUMS", _remedy(folder, study, tier)
+    sums = sums_path.read_text().splitlines() if sums_path.exists() else []
+    tables = {"runs": RUNS, "curves": CURVES, "evals": EVALS, "profiles": PROFILES}
+    if any(line.endswith("  epochs.parquet") for line in sums):  # no study is made to have one
+        tables["epochs"] = EPOCHS
     frames = {}
-    for name, columns in (("runs", RUNS), ("curves", CURVES), ("evals", EVALS), ("profiles", PROFILES)):
+    for name, columns in tables.items():
         path = folder / f"{name}.parquet"
         if not path.exists() or not sums_path.exists():
             raise ReproError(f"{sums_path if path.exists() else path} is missing. {remedy}")
         content = path.read_bytes()
-        if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in sums_path.read_text().splitlines():
+        if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in sums:
             raise ReproError(f"{path} is damaged, or of another build than {sums_path}. {remedy}")
         frames[name] = pq.read_table(io.BytesIO(content)).to_pandas()
         lacking = [column for column in columns if column not in frames[name]]
@@ -157,9 +170,14 @@ def load(study: str, tier: str, root: Path | None = None) -> Tables:
     return _typed(**frames)
 
 
-def full_evaluations(evals: pd.DataFrame) -> pd.DataFrame:
-    """One row a run, update and level: where a small and a full evaluation fall on one update, the full one counts."""
-    keys = [name for name in ("arm", "seed", "update", "level") if name in evals]
+def full_evaluations(evals: pd.DataFrame, temperature: float | None = 1.0) -> pd.DataFrame:
+    """One row a run, update and level: where a small and a full evaluation fall on one update, the full one counts.
+
+    Rows that say another sampling temperature are left out; without `temperature` there is a row for each.
+    """
+    if "temperature" in evals and temperature is not None:
+        evals = evals[evals["temperature"].fillna(temperature) == temperature]
+    keys = [name for name in ("arm", "seed", "update", "level", "temperature") if name in evals]
     order = evals.assign(effort=evals["queries"] * evals["samples"]).sort_values("effort", kind="stable")
     return order.drop_duplicates(keys, keep="last").drop(columns="effort")
 
@@ -183,7 +201,7 @@ def _present_runs(study: Any, tier: str, root: Path) -> tuple[list[Path], list[s
 
 def _learning(metrics: list[dict], fraction: float, **rule: int) -> dict:
     """How the training reward went, and whether it collapsed (see `statistics.collapse_update`)."""
-    updates = _updates(metrics)
+    updates = _records(metrics, "update")
     scored = [u for u in updates if math.isfinite(u.get("reward", math.nan))]
     reward = np.array([u["reward"] for u in scored])
     # A non-finite loss is a collapse whatever the reward was; an update it prevented is logged as "diverged".
@@ -202,13 +220,16 @@ def _learning(metrics: list[dict], fraction: float, **rule: int) -> dict:
     }
 
 
-def _evaluation(tests: list[dict]) -> dict:
-    """Held-out success at both ends and at its best, levels weighted equally."""
+def _evaluation(tests: list[dict], trained_at: float) -> dict:
+    """Held-out success at both ends and at its best, levels weighted equally; at temperatures other than training's
+    at both ends alone, in columns of their own."""
     if not tests:
         return {}
-    frame = full_evaluations(pd.DataFrame(tests))
-    mean = frame.groupby("update")["mean_at_k"].mean()
-    final = frame[frame["update"] == frame["update"].max()].set_index("level")
+    frame = full_evaluations(pd.DataFrame(tests), None)
+    temperature = frame.get("temperature", pd.Series(index=frame.index, dtype=float)).fillna(trained_at)
+    own = frame[temperature == trained_at]
+    mean = own.groupby("update")["mean_at_k"].mean()
+    final = own[own["update"] == own["update"].max()].set_index("level")
     row = {
         "mean_at_k": float(final["mean_at_k"].mean()),
         "pass_at_k": float(final["pass_at_k"].mean()),
@@ -219,7 +240,27 @@ def _evaluation(tests: list[dict]) -> dict:
     }
     for level, test in final.iterrows():
         row |= {f"mean_at_k_{level}": test["mean_at_k"], f"pass_at_k_{level}": test["pass_at_k"]}
+    if "won" not in frame:
+        return row
+    for at, tried in frame.groupby(temperature):
+        suffix = "" if at == trained_at else f"_t{at:g}"
+        for prefix, update in (("", own["update"].max()), ("start_", 0)):
+            ends = tried[tried["update"] == update].set_index("level")
+            measured = ("won", "turns") if at == trained_at else ("won", "turns", "mean_at_k")
+            for name in measured if len(ends) else ():
+                row |= {f"{prefix}{name}{suffix}": float(ends[name].mean())}
+                row |= {f"{prefix}{name}_{level}{suffix}": value for level, value in ends[name].items()}
     return row
+
+
+def _explored(updates: list[dict], epochs: list[dict], result: dict) -> dict:
+    """What was sampled and met in all, where it was counted."""
+    counts = {name: [u[name] for u in updates if name in u][-1:] for name in ("generations", *STATES)}
+    row = {name: last[0] for name, last in counts.items() if last}
+    if epochs:
+        sampled = max(row.get("generations", 0), epochs[-1]["generations"])  # an epoch may end without an update
+        row |= {"epochs": epochs[-1]["epoch"], "generations": sampled}
+    return row | ({"exhausted": result["exhausted"]} if "exhausted" in result else {})
 
 
 def _cost(updates: list[dict], tests: list[dict], result: dict) -> dict:
@@ -256,7 +297,8 @@ def _merge(old: Tables, new: Tables, remarks: list[str]) -> Tables:
     for arm, group in both[both["run_id_old"] != both["run_id_new"]].groupby("arm", sort=False):
         remarks.append(f"{arm}: local runs replace the table's other runs of seeds {_listed(group['seed'])}")
     fresh = _keys(new.runs)
-    pairs = [(getattr(old, name), getattr(new, name)) for name in ("runs", "curves", "evals", "profiles")]
+    names = [field.name for field in fields(Tables)]
+    pairs = [(getattr(old, name), getattr(new, name)) for name in names]
     return _typed(*(pd.concat([before[~_keys(before).isin(fresh)], after]) for before, after in pairs))
 
 
@@ -269,6 +311,7 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
     except OSError as error:
         raise ReproError(f"cannot make {folder}: {error.strerror}. Set REPRO_DATA to another folder") from error
     orders = {"runs": [], "curves": ["update"], "evals": ["update"], "profiles": ["update", "solved"]}
+    orders |= {"epochs": ["epoch"]} if len(tables.epochs) else {}
     for name, order in orders.items():
         frame = getattr(tables, name)
         place = frame["arm"].map(lambda arm: rank.get(arm, len(rank)))
@@ -289,15 +332,32 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
     runs.atomic_write(folder / "SHA256SUMS", "".join(sums))  # as of sha256sum: `sha256sum -c SHA256SUMS` checks it
 
 
-def _typed(runs: pd.DataFrame, curves: pd.DataFrame, evals: pd.DataFrame, profiles: pd.DataFrame) -> Tables:
-    """Fixed columns, then levels' columns in runs (float64) and measured ones in curves (float32, sorted)."""
-    levels = [name for name in runs.columns if name not in RUNS]
-    measured = sorted(set(curves.columns) - set(CURVES))
+def _typed(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    evals: pd.DataFrame,
+    profiles: pd.DataFrame,
+    epochs: pd.DataFrame | None = None,
+) -> Tables:
+    """Fixed columns, then measured ones: in runs of levels (float64), in curves and epochs float32 and sorted."""
+    epochs = pd.DataFrame() if epochs is None else epochs
+    more = {name: MEASURED_RUNS.get(name, "float64") for name in runs.columns if name not in RUNS}
+    tested = {name: kind for name, kind in MEASURED_EVALS.items() if name in evals.columns}
+    measured, counted = (
+        dict.fromkeys(sorted(set(frame.columns) - set(fixed)), "float32")
+        for frame, fixed in ((curves, CURVES), (epochs, EPOCHS))
+    )
     return Tables(
-        runs.reindex(columns=[*RUNS, *levels]).astype(RUNS | dict.fromkeys(levels, "float64")),
-        curves.reindex(columns=[*CURVES, *measured]).astype(CURVES | dict.fromkeys(measured, "float32")),
-        evals.reindex(columns=list(EVALS)).astype(EVALS),
-        profiles.reindex(columns=list(PROFILES)).astype(PROFILES),
+        *(
+            frame.reindex(columns=list(columns)).astype(columns)
+            for frame, columns in (
+                (runs, RUNS | more),
+                (curves, CURVES | measured),
+                (evals, EVALS | tested),
+                (profiles, PROFILES),
+                (epochs, EPOCHS | counted),
+            )
+        )
     )
 
 
@@ -313,9 +373,9 @@ def _listed(seeds: Iterable[int]) -> str:
     return ", ".join(str(seed) for seed in sorted(seeds))
 
 
-def _updates(metrics: list[dict]) -> list[dict]:
-    """The numeric entries of every update; null and absent are the same."""
-    rows = [record for record in metrics if record["kind"] == "update"]
+def _records(metrics: list[dict], kind: str) -> list[dict]:
+    """The numeric entries of every record of a kind; null and absent are the same."""
+    rows = [record for record in metrics if record["kind"] == kind]
     return [{name: value for name, value in row.items() if isinstance(value, int | float)} for row in rows]
 
 

@@ -164,6 +164,78 @@ def test_collapse_by_reward_and_by_a_nonfinite_loss(tmp_path):
     assert tables.load("fake", "smoke", tmp_path).runs["collapse_update"].tolist() == [18, 12, 60, 26]
 
 
+def played(config, root, epochs=True):
+    """A run of a world of several turns: success at the training temperature and at 0.4, states, epochs."""
+
+    def test(update, level, won, temperature, samples=2):
+        row = evaluation(update, level, won / 2, samples) | {"won": won, "turns": 10 + won}
+        return row | {"temperature": temperature, "generations": 100 * update}
+
+    with runs.open_run(config, runs.run_folder(config, root)) as run:
+        for update in range(3):
+            for level, rise in (("seen", 0.25), ("unseen", 0.125)):
+                run.log.append(test(update, level, 0.25 + rise * update, 1.0))
+                if update != 1:
+                    run.log.append(test(update, level, 0.5 + rise * update, 0.4))
+            if update < 2:
+                row = {"kind": "update", "update": update + 1, "reward": 0.5, "loss": 0.0, "fault_nothing": 2.5}
+                states = dict(zip(tables.STATES, (30 + update, 40 + update, 50 + update), strict=True))
+                run.log.append(row | states | {"generations": 100 * update + 100})
+        if epochs:
+            tally = {"groups": 3, "n_8": 2, "score_mean": 0.5}
+            run.log.append({"kind": "epoch", "epoch": 1, "update": 2, "generations": 200} | tally)
+            run.log.append({"kind": "epoch", "epoch": 2, "update": 2, "generations": 207})
+        run.finish({"status": "finished", "updates": 2} | ({"exhausted": True} if epochs else {}))
+
+
+def test_worlds_of_several_turns_by_hand(tmp_path):
+    config = STUDY.config("naive@lag16", 0, "smoke")
+    played(config, tmp_path)
+    result, _ = build(tmp_path)
+    (row,) = result.runs.to_dict("records")
+    expected = {
+        "won_seen": 0.75,  # 0.25 + 2 x 0.25
+        "won_unseen": 0.5,
+        "won": 0.625,
+        "mean_at_k": 0.3125,  # the score, here half of success, at the training temperature alone
+        "start_won": 0.25,
+        "won_t0.4": 0.875,  # means of 1.0 and 0.75
+        "won_seen_t0.4": 1.0,
+        "start_won_unseen_t0.4": 0.5,
+        "mean_at_k_t0.4": 0.4375,
+        "turns_seen": 10.75,
+        "generations": 207,  # of the last epoch, which no update followed
+        "epochs": 2,
+        "exhausted": True,
+        "states_observation": 31,
+        "states_state": 51,
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert result.curves["fault_nothing"].tolist() == [2.5, 2.5]
+    assert result.evals["temperature"].tolist() == [1.0, 0.4] * 2 + [1.0] * 2 + [1.0, 0.4] * 2
+    assert len(tables.full_evaluations(result.evals)) == 6 and len(tables.full_evaluations(result.evals, None)) == 10
+    assert result.epochs[["epoch", "update", "generations"]].to_numpy().tolist() == [[1, 2, 200], [2, 2, 207]]
+    assert result.epochs["n_8"].tolist()[0] == 2 and result.epochs["n_8"].isna().tolist() == [False, True]
+    folder = tables.results_folder("fake", "smoke", tmp_path)
+    (folder / "epochs.parquet").write_bytes(b"")
+    with pytest.raises(ReproError, match="epochs.parquet is damaged"):
+        tables.load("fake", "smoke", tmp_path)
+    (folder / "epochs.parquet").unlink()
+    with pytest.raises(ReproError, match="epochs.parquet is missing"):
+        tables.load("fake", "smoke", tmp_path)
+
+
+def test_runs_with_and_without_epochs_lie_in_one_table(tmp_path):
+    played(STUDY.config("naive@lag16", 0, "smoke"), tmp_path)
+    played(STUDY.config("naive@lag16", 1, "smoke"), tmp_path, epochs=False)
+    record(STUDY.config("grpo@lag0", 0, "smoke"), tmp_path, RISE)
+    result, _ = build(tmp_path)
+    assert result.runs["generations"].tolist()[:2] == [207, 200] and result.runs["generations"].isna().tolist()[2]
+    assert result.runs["exhausted"].isna().tolist() == [False, True, True]
+    assert result.epochs["seed"].unique().tolist() == [0]
+    assert build(tmp_path)[0].epochs.equals(result.epochs)
+
+
 def test_a_rebuild_gives_the_same_bytes(tmp_path):
     for seed in (10, 2):
         record(STUDY.config("grpo@lag0", seed, "smoke"), tmp_path, RISE)
@@ -289,13 +361,23 @@ def documented():
     return {name for cell in names for name in re.findall(r"`([^`]+)`", cell)}
 
 
+def generic(column):
+    """`won_valid_seen_t0.4` is explained as `won_<level>_t<T>`."""
+    column = re.sub(r"_t[0-9.]+$", "_t<T>", re.sub(r"^fault_.*", "fault_<kind>", column))
+    return re.sub(r"^((?:start_)?(?:mean_at_k|pass_at_k|won|turns))_(?!t<T>).*?(_t<T>)?$", r"\1_<level>\2", column)
+
+
 def test_the_data_dictionary_explains_every_column():
     known = documented()
-    assert set(tables.RUNS) <= known and set(tables.EVALS) <= known
+    assert set(tables.RUNS) <= known and set(tables.EVALS) <= known and set(tables.EPOCHS) <= known
+    assert set(tables.MEASURED_RUNS) <= known and set(tables.MEASURED_EVALS) <= known
+    assert {generic(column) for column in ("mean_at_k_hard", "won_valid_seen_t0.4", "start_won_t0.4", "turns")} == {
+        "mean_at_k_<level>", "won_<level>_t<T>", "start_won_t<T>", "turns"
+    }  # fmt: skip
     for path in sorted((runs.REPOSITORY / "data" / "results").glob("*/*/runs.parquet")):
         committed = tables.load(path.parent.parent.name, path.parent.name)
-        columns = {*committed.runs, *committed.curves, *committed.evals, *committed.profiles}
-        columns = {re.sub(r"(at_k_).*", r"\1<level>", column) for column in columns}
+        columns = {*committed.runs, *committed.curves, *committed.evals, *committed.profiles, *committed.epochs}
+        columns = {generic(column) for column in columns}
         assert columns <= known, f"{path.parent}: say in data/README.md what {sorted(columns - known)} mean"
 
 
