@@ -1,105 +1,199 @@
-"""The claims of SMEPO (arXiv 2605.25198, v1) that the maths study tests, and the controls its mechanism needs.
+"""The claims of SMEPO (arXiv 2605.25198, v1) in its three domains, and the controls that its mechanism needs.
 
 The paper's body was not at hand: its numbers are those of a third party's reading note, checked against the abstract
-("up to 3.2 points", "4.2 times less training time"). It has one run a cell, no seeds and no measurement of copying.
+("up to 3.2 points", "4.2 times less training time"). It has one run a cell, no seeds and no measurement of copying. All
+studies have the same arms, so that one list of claims serves them; an arm that a study does not plan makes its claims
+untestable there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from repro.study.evidence import Claim
+from repro.study.definition import Study
+from repro.study.evidence import Claim, Rule
 from repro.study.rules import BEATS
-from repro.study.smepo_rules import COPIES, SOONER_SECONDS, SOONER_TOKENS, SOONER_UPDATES
-
-CURVES, COPYING, TIMES = (f"figures/smepo_math/{name}.png" for name in ("accuracy", "copying", "time_to_target"))
-NOT_MEASURED = "not in the paper: own control"
-NOTE = "reading note of section 4"
-
-# Averages over the six maths sets, % (GRPO, full trace, SMEPO) for three models.
-MODELS = ("Qwen3-8B-Base", "Qwen2.5-7B", "R1-Distill-7B")
-GRPO, FULL, SMEPO = (47.6, 42.4, 61.8), (41.0, 38.6, 60.4), (50.3, 44.5, 62.6)
-
-_claim = partial(Claim, paper="smepo", study="smepo_math", figure=CURVES)
-
-
-def _published(arm: tuple[float, ...], other: tuple[float, ...]) -> dict:
-    """The paper's differences over its three models, in words and as their mean."""
-    gains = [a - b for a, b in zip(arm, other, strict=True)]
-    words = ", ".join(f"{gain:+.1f}" for gain in gains)
-    return {"paper_value": f"{words} points ({', '.join(MODELS)})", "paper_number": round(sum(gains) / len(gains), 4)}
-
-
-def _semantic(control: str, words: str) -> Claim:
-    return _claim(
-        id=f"semantic-beats-{control}",
-        statement=f"Hiding what is rewarded ends above {words}",
-        paper_value="direction only, no number",
-        source=f"{NOTE}, ablations",
-        rule=BEATS,
-        arms=("smepo@wide", f"{control}@wide"),
-    )
-
-
-def _sooner(axis: str, rule, **fields) -> Claim:
-    return _claim(
-        id=f"smepo-sooner-{axis}",
-        statement=f"SMEPO reaches GRPO's final accuracy in less training, counted in {axis}",
-        rule=rule,
-        arms=("smepo@wide", "grpo@wide"),
-        figure=TIMES,
-        **fields,
-    )
-
-
-SMEPO_MATH_CLAIMS: tuple[Claim, ...] = (
-    _claim(
-        id="smepo-beats-grpo",
-        statement="SMEPO ends above GRPO at equal steps",
-        **_published(SMEPO, GRPO),
-        source=NOTE,
-        rule=BEATS,
-        arms=("smepo@wide", "grpo@wide"),
-    ),
-    _claim(
-        id="smepo-numerals-beats-grpo",
-        statement="SMEPO with the released masker ends above GRPO at equal steps",
-        **_published(SMEPO, GRPO),
-        source=f"{NOTE}; which masker was run is unknown",
-        rule=BEATS,
-        arms=("numerals@wide", "grpo@wide"),
-    ),
-    _claim(
-        id="smepo-beats-grpo-usual-clip",
-        statement="SMEPO ends above GRPO under the usual clip as well",
-        paper_value="none",
-        source=NOT_MEASURED,
-        rule=BEATS,
-        arms=("smepo@usual", "grpo@usual"),
-    ),
-    _claim(
-        id="full-trace-hurts",
-        statement="Training with the full trace ends below GRPO",
-        **_published(GRPO, FULL),
-        source=NOTE,
-        rule=BEATS,
-        arms=("grpo@wide", "full@wide"),
-    ),
-    _claim(
-        id="full-trace-is-copied",
-        statement="A policy trained with full traces copies their answers, one trained with masked traces does less so",
-        paper_value="argued from accuracy, no number",
-        source="abstract",
-        rule=COPIES,
-        arms=("full@wide", "smepo@wide"),
-        figure=COPYING,
-        remark="How far the warm start copies by itself is in the figure",
-    ),
-    _sooner("seconds", SOONER_SECONDS, paper_value="4.2 times (9.90 h against 2.37 h)", paper_number=4.18, source=NOTE),
-    _sooner("updates", SOONER_UPDATES, paper_value="none", source=NOT_MEASURED),
-    _sooner("tokens", SOONER_TOKENS, paper_value="none", source=NOT_MEASURED),
-    _semantic("random", "a random mask of the same share and profile"),
-    _semantic("prefix25", "showing the first quarter"),
-    _semantic("prefix50", "showing the first half"),
-    _semantic("prefix75", "showing the first three quarters"),
+from repro.study.smepo_math import SMEPO_MATH
+from repro.study.smepo_rules import (
+    COPIES,
+    COPYING_RISES,
+    COPYING_STAYS,
+    SOONER_HOURS,
+    SOONER_TOKENS,
+    SOONER_UPDATES,
+    WIDER_GAP,
 )
+
+OWN = "not in the paper: own control"
+NOTE = "reading note of section 4"
+ABLATIONS = f"{NOTE}, ablations"
+DIRECTION_ALONE = "direction only, no number"
+NOT_PLANNED = Rule("Not judged: this study has no such arm.", BEATS.metric, "points")
+NOT_AT_THIS_SCALE = Rule("Not judged: it needs the paper's models and test sets.", "accuracy", "points")
+CLOCK = "Hours of small batches on a busy machine, arms at different times: context rather than a verdict"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The paper's accuracies in a domain, %: one value a model or test set, in the order of `where`."""
+
+    where: tuple[str, ...]
+    grpo: tuple[float, ...]
+    full: tuple[float, ...]
+    smepo: tuple[float, ...]
+    remark: str = ""
+
+    def gain(self, better: str, worse: str) -> dict:
+        """The differences in words, and as their mean."""
+        gains = [a - b for a, b in zip(getattr(self, better), getattr(self, worse), strict=True)]
+        words = ", ".join(f"{gain:+.1f}" for gain in gains)
+        value = f"{words} points ({', '.join(self.where)})"
+        return {"paper_value": value, "paper_number": round(sum(gains) / len(gains), 4), "source": NOTE}
+
+
+MATHS = Published(
+    ("Qwen3-8B-Base", "Qwen2.5-7B", "R1-Distill-7B"), (47.6, 42.4, 61.8), (41.0, 38.6, 60.4), (50.3, 44.5, 62.6)
+)
+CODE = Published(("mean of 3 sets",), (56.5,), (55.7,), (59.0,))
+SEARCH = Published(("Bamboogle",), (45.6,), (23.2,), (48.8,), "The paper's 3.2 points are 4 of 125 questions")
+
+
+def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
+    """The six claims of the paper in a domain, as rows of the ledger, with their controls."""
+    claim = _of(study)
+    hours = {"paper_value": "up to 4.2 times, on maths", "source": "abstract"}
+    if study is SMEPO_MATH:
+        hours = {"paper_value": "4.2 times (9.90 h against 2.37 h)", "paper_number": 4.18, "source": NOTE}
+    beats = partial(claim, figure="accuracy", rule=BEATS)
+    own = {"paper_value": "none", "source": OWN}
+    return (
+        # 1. SMEPO above GRPO
+        beats(
+            "smepo-beats-grpo", "SMEPO ends above GRPO at equal steps", ("smepo@wide", "grpo@wide"),
+            **paper.gain("smepo", "grpo"), remark=paper.remark,
+        ),
+        beats(
+            "smepo-beats-full", "SMEPO ends above training with the full trace", ("smepo@wide", "full@wide"),
+            **paper.gain("smepo", "full"),
+        ),
+        *(
+            beats(
+                f"smepo-{name}-beats-grpo", f"SMEPO with {words} ends above GRPO at equal steps",
+                (f"{name}@wide", "grpo@wide"),
+                **paper.gain("smepo", "grpo") | {"source": f"{NOTE}; which masker was run is unknown"},
+            )
+            for name, words in (("numerals", "the released masker, its defects repaired,"),)
+            if f"{name}@wide" in study.arms
+        ),
+        beats(
+            "smepo-beats-grpo-usual-clip", "SMEPO ends above GRPO under the usual clip as well",
+            ("smepo@usual", "grpo@usual"), **own, figure="clip",
+        ),
+        # 2. The full trace below GRPO
+        beats(
+            "full-trace-hurts", "Training with the full trace ends below GRPO", ("grpo@wide", "full@wide"),
+            **paper.gain("grpo", "full"),
+        ),
+        beats(
+            "full-trace-hurts-cut", "So it does without its last line, as released", ("grpo@wide", "full_cut@wide"),
+            **own,
+        ),
+        # 3. The full trace is copied, a masked one is not
+        claim(
+            "full-trace-is-copied",
+            "A policy trained with full traces copies their answers, one trained with masked traces does less so",
+            ("full@wide", "smepo@wide"), rule=COPIES, figure="copying",
+            paper_value="argued from accuracy, no number", source="abstract",
+            remark="How far the warm start copies by itself is in the figure",
+        ),
+        claim(
+            "full-trace-teaches-copying", "Training with full traces makes a policy copy more than its warm start did",
+            ("full@wide",), rule=COPYING_RISES, figure="copying", **own,
+        ),
+        claim(
+            "smepo-teaches-no-copying", "Training with masked traces does not",
+            ("smepo@wide",), rule=COPYING_STAYS, figure="copying", **own,
+        ),
+        claim(
+            "full-trace-inflates-reward",
+            "Training reward overstates what was learned by more with full traces than with masked ones",
+            ("full@wide", "smepo@wide"), rule=WIDER_GAP, figure="convergence",
+            paper_value="argued from accuracy, no number", source="abstract",
+        ),
+        # 4. Sooner
+        *(
+            claim(
+                f"smepo-sooner-{axis}",
+                f"SMEPO reaches GRPO's final accuracy in less training, counted in {words}",
+                ("smepo@wide", "grpo@wide"), rule=rule, figure="time_to_target", **fields,
+            )
+            for axis, words, rule, fields in (
+                ("hours", "hours", SOONER_HOURS, hours | {"remark": CLOCK}),
+                ("updates", "updates", SOONER_UPDATES, own),
+                ("tokens", "generated tokens", SOONER_TOKENS, own),
+            )
+        ),
+        # 5. What is hidden matters
+        *(
+            beats(
+                f"semantic-beats-{control}", f"Hiding what is rewarded ends above {words}",
+                ("smepo@wide", f"{control}@wide"), paper_value=DIRECTION_ALONE, source=ABLATIONS,
+            )
+            for control, words in (
+                ("random", "a random mask of the same share and profile"),
+                ("prefix25", "showing the first quarter"),
+                ("prefix50", "showing the first half"),
+                ("prefix75", "showing the first three quarters"),
+            )
+        ),
+        # 6. Together with GHPO; and the other baselines
+        *(
+            beats(
+                f"ghpo-smepo-beats-{other}", f"GHPO with masked traces ends above {words} alone",
+                ("ghpo_smepo@wide", f"{other}@wide"), paper_value=DIRECTION_ALONE, source=ABLATIONS,
+            )
+            for other, words in (("ghpo", "GHPO"), ("smepo", "SMEPO"))
+        ),
+        *(
+            beats(
+                f"smepo-beats-{other}", f"SMEPO ends above {words}", ("smepo@wide", f"{other}@wide"),
+                paper_value="a baseline of its tables, number unseen", source=NOTE,
+            )
+            for other, words in (
+                ("sft", "supervised learning from the traces"),
+                ("sft_rl", "supervised learning, then GRPO"),
+                ("luffy", "LUFFY"),
+            )
+        ),
+        claim(
+            "smepo-absolute-accuracy", f"Accuracies of 7B to 8B models ({', '.join(paper.where)})", (),
+            rule=NOT_AT_THIS_SCALE, figure=None,
+            paper_value=f"SMEPO {', '.join(f'{value:g}' for value in paper.smepo)} %", source=NOTE,
+            remark="Levels do not carry over to a policy of 0.5 M parameters",
+        ),
+    )  # fmt: skip
+
+
+def _of(study: Study) -> Callable[..., Claim]:
+    """Claims of a study: their ids end in its domain, and what it has no arms for is not judged."""
+    domain = study.name.removeprefix("smepo_")
+
+    def claim(id: str, statement: str, arms: tuple[str, ...], *, rule: Rule, figure: str | None, **fields) -> Claim:
+        planned = set(arms) <= set(study.arms)
+        return Claim(
+            id=f"{id}-{domain}",
+            paper="smepo",
+            study=study.name,
+            statement=statement,
+            rule=rule if planned else NOT_PLANNED,
+            arms=arms if planned else (),
+            figure=f"figures/{study.name}/{figure}.png" if figure else None,
+            **fields,
+        )
+
+    return claim
+
+
+SMEPO_CLAIMS: tuple[Claim, ...] = smepo_claims(SMEPO_MATH, MATHS)

@@ -1,15 +1,14 @@
-"""Rules for guidance by expert traces: what was copied, and how soon a target was reached.
+"""Rules for guidance by expert traces: what was copied, what training reward was worth, how soon a target was reached.
 
-They read columns of `runs` that a guided run's probes give at its end (`repro.training.probes`): `copied_full`, the
-share of responses that give the answer planted in a full trace that is shown to every arm's policy alike.
+Fixed before the runs they judge. They read columns of `runs` that a guided run's probes give (`repro.training.probes`):
+`copied_full`, the share of responses that give the answer planted in a full trace that every arm's policy is shown
+alike, and `start_copied_full`, the same of the warm start.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from math import nan
-
-import pandas as pd
+from math import inf, nan
 
 from repro.study.evidence import (
     DIRECTION,
@@ -19,125 +18,156 @@ from repro.study.evidence import (
     Evidence,
     Judgement,
     Rule,
+    by_sign,
     difference,
+    paired,
     spelled,
 )
-from repro.study.statistics import Interval, t_interval
-from repro.study.survival import paired_time_ratio
-from repro.study.tables import full_evaluations
+from repro.study.rules import MARGIN
+from repro.study.statistics import Interval, paired_t_interval, t_interval
+from repro.study.targets import AXES, HOLD, speed_up
 
 COPIED_HALF = 50.0  # points: a policy that copies more often than not
-HOLD = 2  # consecutive evaluations at or above the target
+HALF = 0.5  # of the pairs
+
+
+def _nothing(note: str) -> Judgement:
+    return Judgement(INCONCLUSIVE, Interval(nan, -inf, inf, 0), note)
+
+
+# Copying --------------------------------------------------------------------------------------------------------------
 
 
 def _copies(evidence: Evidence, arm: str, other: str) -> Judgement:
+    if any("copied_full" not in evidence.runs(name) for name in (arm, other)):
+        return _nothing("not measured")
     gap, shares = difference(evidence, arm, other, "copied_full"), evidence.points(arm, "copied_full").dropna()
     if gap.n == 0:
-        return Judgement(INCONCLUSIVE, gap, "no seed in common")
-    share = t_interval(shares)
+        return _nothing("no seed in common")
+    share, theirs = t_interval(shares), t_interval(evidence.points(other, "copied_full").dropna())
     if gap.low > 0:
         verdict = REPRODUCED if share.low > COPIED_HALF else DIRECTION
     elif gap.high < 0 or share.high < COPIED_HALF:
         verdict = NOT_REPRODUCED
     else:
         verdict = INCONCLUSIVE
-    return Judgement(verdict, gap, f"planted answers given by {arm}: {spelled(share, '%', sign='')}")
+    words = [f"{name} {spelled(value, '%', sign='')}" for name, value in ((arm, share), (other, theirs))]
+    return Judgement(verdict, gap, f"planted answers given: {', '.join(words)}")
 
 
 COPIES = Rule(
-    "All policies are shown full traces with a planted wrong answer, without a hint for what is planted. Reproduced if "
-    "the interval of the paired difference of planted answers given lies above 0 and that of the first arm's share "
-    f"above {COPIED_HALF:g} %; direction only if the first alone. Not reproduced if the difference lies below 0 or the "
-    f"share below {COPIED_HALF:g} %. Else inconclusive.",
+    "All policies are shown full traces with a planted wrong answer. Reproduced if the interval of the paired "
+    "difference of planted answers given lies above 0 and that of the first arm's share above "
+    f"{COPIED_HALF:g} %; direction only if the first alone. Not reproduced if the difference lies below 0 or the share "
+    f"below {COPIED_HALF:g} %. Else inconclusive.",
     "difference of the share of planted answers given, first arm minus second",
     "points",
     _copies,
 )
 
 
-def accuracy(evidence: Evidence, arm: str) -> pd.DataFrame:
-    """Held-out success over training (levels weighted equally), a row an evaluation and a column a seed."""
-    evals = evidence.tables.evals
-    rows = evals[(evals["arm"] == arm) & evals["seed"].isin(evidence.runs(arm).index)]
-    if rows.empty:
-        return pd.DataFrame()
-    return full_evaluations(rows).groupby(["update", "seed"])["mean_at_k"].mean().unstack("seed").sort_index()
+def _change(evidence: Evidence, arm: str) -> tuple[Interval, str]:
+    """Planted answers given at the end minus those of the warm start, in points, and both in words."""
+    runs = evidence.runs(arm)
+    if not {"copied_full", "start_copied_full"} <= set(runs):
+        return Interval(nan, -inf, inf, 0), "not measured"
+    end, start = paired(100 * runs["copied_full"], 100 * runs["start_copied_full"])
+    if not len(end):
+        return Interval(nan, -inf, inf, 0), "not measured"
+    return paired_t_interval(end, start), f"from {start.mean():.1f} to {end.mean():.1f} %"
 
 
-def reached(curve: pd.Series, target: float, hold: int = HOLD) -> int | None:
-    """The first update from which success is at or above the target in `hold` consecutive evaluations."""
-    values = curve.dropna()
-    above = values >= target
-    for place in range(len(values) - hold + 1):
-        if above.iloc[place : place + hold].all():
-            return int(values.index[place])
-    return None
+def _copying_rises(evidence: Evidence, arm: str) -> Judgement:
+    change, note = _change(evidence, arm)
+    return Judgement(by_sign(change) if change.n else INCONCLUSIVE, change, note)
 
 
-def _spent(evidence: Evidence, arm: str, axis: str) -> pd.DataFrame:
-    """What was spent up to each update, a column a seed; on the axis "updates" that is the update itself."""
-    columns = {"seconds": ["seconds_generate", "seconds_update"], "tokens": ["generated_tokens"]}
-    if axis == "updates":
-        some = evidence.curve(arm, "reward").unstack("seed")
-        return some.apply(lambda column: pd.Series(some.index, some.index, dtype=float))
-    parts = [evidence.curve(arm, column).unstack("seed") for column in columns[axis]]
-    return sum(parts[1:], parts[0]).fillna(0.0).cumsum()
+COPYING_RISES = Rule(
+    "Planted answers given when a full trace is shown, at the end minus at the warm start, paired by seed. Reproduced "
+    "if the interval lies above 0, not reproduced if below. Else inconclusive.",
+    "change of the share of planted answers given",
+    "points",
+    _copying_rises,
+)
 
 
-def speed_up(evidence: Evidence, arm: str, other: str, axis: str) -> tuple[Interval, str, tuple[int, int]]:
-    """How many times sooner `arm` reaches the final success of `other` (mean over seeds): interval, words, sign counts.
+def _copying_stays(evidence: Evidence, arm: str) -> Judgement:
+    change, note = _change(evidence, arm)
+    verdict = REPRODUCED if change.high < MARGIN else NOT_REPRODUCED if change.low > MARGIN else INCONCLUSIVE
+    return Judgement(verdict, change, note)
 
-    Times are counted from update 1, on the axis "updates", "seconds" (rollouts and updates, no evaluation) or "tokens"
-    (generated). Runs that never reach the target are censored at their end.
-    """
-    curves = {name: accuracy(evidence, name) for name in (arm, other)}
-    seeds = sorted(set(curves[arm].columns) & set(curves[other].columns))
-    if not seeds:
-        return Interval(nan, 0.0, float("inf"), 0), "no seed in common", (0, 0)
-    target = float(curves[other].apply(lambda column: column.dropna().iloc[-1]).mean())
-    times: dict[str, list[float | None]] = {}
-    ends: dict[str, list[float]] = {}
-    for name in (arm, other):
-        spent = _spent(evidence, name, axis)
-        updates = [reached(curves[name][seed], target) for seed in seeds]
-        # A target that the warm start already meets has cost one update, for a ratio needs a time above 0.
-        times[name] = [
-            None if update is None else float(spent[seed].loc[max(update, 1)])
-            for update, seed in zip(updates, seeds, strict=True)
-        ]
-        ends[name] = [float(spent[seed].iloc[-1]) for seed in seeds]
-    ratio = paired_time_ratio(times[other], times[arm], ends[other], ends[arm])
-    words = (
-        f"target {100 * target:.1f} %: reached by {ratio.reached_b} of {ratio.pairs} runs of {arm} and "
-        f"{ratio.reached_a} of {other}; {arm} provably sooner in {ratio.b_faster} pairs, later in {ratio.a_faster}"
+
+COPYING_STAYS = Rule(
+    f"The same change. Reproduced if its interval lies below {MARGIN:g} points, not reproduced if above. Else "
+    "inconclusive.",
+    COPYING_RISES.metric,
+    "points",
+    _copying_stays,
+)
+
+
+# Training reward against what was learned -----------------------------------------------------------------------------
+
+
+def _gap(evidence: Evidence, arm: str, other: str) -> Judgement:
+    a, b = paired(
+        *(100 * evidence.runs(name)["reward_last"] - evidence.points(name, "mean_at_k") for name in (arm, other))
     )
-    return ratio.ratio, words, (ratio.b_faster, ratio.a_faster)
+    if not len(a):
+        return _nothing("no seed in common")
+    wider = paired_t_interval(a, b)
+    return Judgement(by_sign(wider), wider, f"{arm} {a.mean():+.1f} points, {other} {b.mean():+.1f}")
+
+
+WIDER_GAP = Rule(
+    "The gap is a run's training reward (last 20 updates, asked as the arm asks) minus its final held-out success "
+    "(never guided). Reproduced if the interval of the paired difference of gaps lies above 0, not reproduced if "
+    "below. Else inconclusive.",
+    "gap between training reward and held-out success, first arm minus second",
+    "points",
+    _gap,
+)
+
+
+# Time to a target -----------------------------------------------------------------------------------------------------
 
 
 def _sooner(evidence: Evidence, arm: str, other: str, axis: str) -> Judgement:
-    ratio, words, (sooner, later) = speed_up(evidence, arm, other, axis)
-    if ratio.n >= 2 and ratio.low > 1:
+    seeds = evidence.runs(arm).index.intersection(evidence.runs(other).index)
+    target = float(evidence.points(other, "mean_at_k").reindex(seeds).mean()) / 100
+    found = speed_up(evidence.tables, arm, other, target, axis, seeds)
+    if found is None:
+        return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0), "no seed in common")
+    sooner = 1 - found.a_faster_share.high, 1 - found.a_faster_share.low  # share of the decided pairs, its limits
+    decides = found.ratio.n > 1 and found.ratio.n >= HALF * found.pairs
+    if decides and found.ratio.low > 1:
         verdict = REPRODUCED
-    elif ratio.n >= 2 and ratio.high < 1:
+    elif decides and found.ratio.high < 1:
         verdict = NOT_REPRODUCED
-    elif sooner + later and not min(sooner, later):
-        verdict = DIRECTION if sooner else NOT_REPRODUCED
+    elif sooner[0] > HALF:
+        verdict = DIRECTION
+    elif sooner[1] < HALF:
+        verdict = NOT_REPRODUCED
     else:
         verdict = INCONCLUSIVE
-    return Judgement(verdict, ratio, words)
+    words = (
+        f"target {100 * target:.1f} %: reached by {found.reached_b} of {found.pairs} runs of {arm} and "
+        f"{found.reached_a} of {other}; {arm} provably sooner in {found.b_faster} pairs, later in {found.a_faster}"
+    )
+    return Judgement(verdict, found.ratio, words)
 
 
 def _sooner_rule(axis: str) -> Rule:
     return Rule(
         "The target is the second arm's final held-out success, mean over seeds; a run reaches it at the first of "
-        f"{HOLD} consecutive evaluations at or above it. Over the pairs in which both reach it, the ratio of times: "
-        "reproduced if its interval lies above 1, not reproduced if below. Else, counting every pair, direction only "
-        "if the first arm is never later and sometimes provably sooner, not reproduced if it is never sooner and "
-        "sometimes later. Else inconclusive.",
-        f"time to target in {axis}, second arm over first",
-        "ratio",
+        f"{HOLD} consecutive evaluations at or above it. If both runs of at least half of the pairs reach it, the "
+        "interval of the ratio of their times decides: reproduced above 1, not reproduced below. Else the pairs in "
+        "which one run is provably sooner, censored ones included: direction only if the exact interval of the first "
+        f"arm's share of them lies above {HALF:g}, not reproduced if below. Else inconclusive.",
+        f"time to target in {AXES[axis]}, second arm over first",
+        "times",
         partial(_sooner, axis=axis),
     )
 
 
-SOONER_SECONDS, SOONER_UPDATES, SOONER_TOKENS = (_sooner_rule(axis) for axis in ("seconds", "updates", "tokens"))
+SOONER_UPDATES, SOONER_TOKENS, SOONER_HOURS = (_sooner_rule(axis) for axis in ("updates", "tokens", "hours"))
