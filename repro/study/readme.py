@@ -139,7 +139,12 @@ def finding_sgpo(root: Path) -> str:
             "- **Is it better than stopping early?** Uniform groups that stop at sGPO's cost (the paper's prices) end "
             f"at {end('stop')}: sGPO minus them {minus('sgpo', 'stop')}."
         )
-    asked = {"filtered8": "filter alone", "unordered": "no order", "filtered2": "filter with groups of 2"}
+    asked = {
+        "filtered8": "filter alone",
+        "unfiltered": "no filter",
+        "unordered": "no order",
+        "filtered2": "filter with groups of 2",
+    }
     if "sgpo" in present and present & set(asked):
         gaps = "; ".join(
             f"{words} {minus(arm, 'sgpo')}, at {times('sgpo', arm, 'itemised')} times its counted bill"
