@@ -1,7 +1,8 @@
 """Expert demonstrations for the warm start of the search and the program world, with slips and with hints.
 
 A lesson is a tuple of texts, shown and done in turn: (question, trace) where one response is the whole answer,
-(observation, action, observation, action, ...) where an episode is played. Only what is done is learned.
+(observation, action, observation, action, ...) where an episode is played, with prompts for observations where the
+world words its own. Only what is done is learned.
 
 | | without a hint | with a hint |
 |---|---|---|
@@ -21,6 +22,7 @@ from typing import Any
 from repro.algorithms.masks import CodeBlocks, Entities, RandomMask
 from repro.algorithms.smepo import HINTS, ExpertTrace
 from repro.environments import program, search
+from repro.environments.guided_arithmetic import GuidedArithmeticConfig
 from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
 from repro.environments.search import SearchConfig, Slips
@@ -37,6 +39,7 @@ def _masked(masker: Any) -> ExpertTrace:
 
 
 FORMATS: dict[type, dict[str, ExpertTrace]] = {  # by world: the hints that its vocabulary can write
+    GuidedArithmeticConfig: HINTS,
     SearchConfig: _COMMON | {
         "entities": _masked(Entities()),
         "entities_found": _masked(Entities(keep_given=True)),
@@ -98,14 +101,19 @@ def _lessons(
     return problems, perfect, noisy
 
 
-def examples(policy: Any, lesson: Lesson, history: int | None) -> list[tuple[list[int], list[int], list[bool]]]:
+def examples(
+    policy: Any, lesson: Lesson, history: int | None, worded: bool = False
+) -> list[tuple[list[int], list[int], list[bool]]]:
     """(prompt, response, which of the response's tokens are learned), in tokens, as the policy will meet them in play.
 
     With the whole history in its prompts an episode is one response, in which observations are not learned: the same
-    log-probabilities as turn by turn for half the tokens. With a shorter `history` every turn is an example of its own.
+    log-probabilities as turn by turn for half the tokens. With a shorter `history`, or in a world that words its own
+    prompts (`worded`), every turn is an example of its own.
     """
     shown = [policy.encode(text) for text in lesson[0::2]]
     done = [policy.encode(text) + [policy.end_token] for text in lesson[1::2]]
+    if worded:
+        return [(prompt, action, [True] * len(action)) for prompt, action in zip(shown, done, strict=True)]
     if history is None:
         response, learned = [], []
         for turn, action in enumerate(done):

@@ -93,6 +93,25 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ProbedEvaluation(EvaluationConfig):
+    """Evaluation with the probes of `repro.training.probes` beside it, one response a question.
+
+    `formats` are hints (keys of `demonstrations.FORMATS` of the world, "" for none) with which the warm start is asked
+    training questions before the first update: what must hold of it for a comparison of hints to mean anything.
+    """
+
+    probe_queries: int = 16  # held-out, per level, along the way
+    final_probe_queries: int = 64  # at the start and at the end
+    formats: tuple[str, ...] = ()
+    format_queries: int = 48
+    format_samples: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one("evaluation", self, "probe_queries", "final_probe_queries", "format_queries", "format_samples")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One cell of a study's grid."""
 
@@ -106,7 +125,7 @@ class RunConfig:
     policy: PolicyConfig = PolicyConfig()
     warmstart: WarmStart = WarmStartConfig()
     training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: ProbedEvaluation | EvaluationConfig = EvaluationConfig()
     device: str = "cpu"
 
     def __post_init__(self) -> None:

@@ -12,12 +12,14 @@ import torch
 
 from repro import environments
 from repro.algorithms.allocation import Uniform
+from repro.algorithms.guidance import Unguided
+from repro.algorithms.smepo import ExpertTrace
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.model import Policy, parameter_count
 from repro.policy.warmstart import WarmStartKey, warm_start
 from repro.study.runs import Run, data_folder, open_run
-from repro.training import accounting, episodes
+from repro.training import accounting, episodes, probes
 from repro.training.asynchronous import AsynchronousSource
 from repro.training.checkpoint import load_checkpoint, save_checkpoint
 from repro.training.config import Asynchronous, RunConfig
@@ -56,12 +58,18 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
     unit = accounting.cost(policy.model.config, parameter_count(policy))
     status, update = "finished", state["update"]
 
-    def evaluation(update: int, queries: int, samples: int) -> None:
+    def evaluation(update: int, end: bool = False) -> None:
+        sizes = config.evaluation
+        queries, samples = (sizes.final_queries, sizes.final_samples) if end else (sizes.queries, sizes.samples)
         for record in evaluate(policy, heldout, config, queries, samples, update):
+            run.log.append(record)
+        for record in probes.asked_with_hints(policy, heldout, config, update, end or update == 0):
             run.log.append(record)
 
     if update == 0:
-        evaluation(0, config.evaluation.queries, config.evaluation.samples)
+        for record in probes.opening(sampler.queries, policy, config):
+            run.log.append(record)
+        evaluation(0)
     with rollout_source(config, policy, sampler, state["source"]) as source:
         for update in range(state["update"], training.updates):
             supply = source.next(update)
@@ -81,7 +89,7 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
             run.log.append(record(rollouts, metrics | waiting | measure(batch, recipe), unit))
             done = update + 1
             if config.evaluation.every and done % config.evaluation.every == 0 and done < training.updates:
-                evaluation(done, config.evaluation.queries, config.evaluation.samples)
+                evaluation(done)
             if training.checkpoint_every and done % training.checkpoint_every == 0 and done < training.updates:
                 seconds = state["seconds"] + time.perf_counter() - started
                 save_checkpoint(
@@ -99,7 +107,7 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
         else:
             update = training.updates
     # A diverged run is evaluated as well: the update that failed has not touched its weights.
-    evaluation(update, config.evaluation.final_queries, config.evaluation.final_samples)
+    evaluation(update, end=True)
     result = run.finish(
         {
             "status": status,
@@ -116,11 +124,13 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
 def rollout_source(config: RunConfig, policy: Policy, sampler: Sampler, state: dict | None) -> Iterator[Any]:
     """The source that the config's schedule names; its processes end with the block."""
     if isinstance(config.schedule, Asynchronous):
-        if not isinstance(config.recipe.allocation, Uniform):
-            raise ReproError(
-                f"{type(config.recipe.allocation).__name__} decides by the history of a run, which the asynchronous "
-                "schedule's generator process does not keep: choose schedule=Lagged or recipe.allocation=Uniform"
-            )
+        for choice in (config.recipe.allocation, config.recipe.guidance):
+            if not isinstance(choice, Uniform | Unguided | ExpertTrace):
+                raise ReproError(
+                    f"{type(choice).__name__} decides by the history of a run, which the asynchronous schedule's "
+                    "generator process does not keep: choose schedule=Lagged, or recipe.allocation=Uniform with "
+                    "guidance that does not change"
+                )
         source = AsynchronousSource(config, policy, state)
     else:
         source = LaggedSource(config.schedule, config.seed, config.training.updates, sampler, state)
@@ -158,7 +168,7 @@ def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
 def check_context(config: RunConfig, policy: Policy, train: list[Query], heldout: dict[str, list[Query]]) -> None:
     """ReproError if a (first) prompt and a response may not fit the model's context."""
     queries = [environments.asked(config.world, q) for q in train + [q for level in heldout.values() for q in level]]
-    longest = max(len(policy.encode(config.recipe.guidance.prompt(query))) for query in queries)
+    longest = max(len(policy.encode(text)) for query in queries for text in probes.prompts(query, config))
     context = policy.context
     if longest + config.training.max_new_tokens > context:
         raise ReproError(

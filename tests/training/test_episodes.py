@@ -34,7 +34,6 @@ from repro.training.episodes import Outcome, Played, Start, Turn, play
 from repro.training.evaluation import evaluate
 from repro.training.learner import Learner
 from repro.training.loop import train
-from repro.training.probes import with_planted_hint
 from repro.training.profiling import take_profile
 from repro.training.rollouts import Group, Rollouts, batch, draw, request_seed
 from repro.training.sampling import Sampler
@@ -463,19 +462,6 @@ def test_guidance_dresses_the_first_observation():
     longer = replace(queries(ToyConfig())[0], trace="=3")
     shown = environments.asked(ToyConfig(), longer)
     assert HINTS["full"].prompt(shown).startswith(f"{longer.text}\n<hint>\n=3")
-
-
-def test_probes_with_hints_can_be_played():
-    pytest.importorskip("bm25s")
-    items = environments.heldout(SEARCH)["2 hops"]
-    plant = functools.partial(search.plant, SEARCH)
-    copied, solved = with_planted_hint(items, HINTS["full"], plant, lambda planted: planted.graph[-1].object)
-    for query, one, other in zip(items, copied, solved, strict=True):
-        assert environments.asked(SEARCH, one).text == one.text == other.text and f"answer {one.answer}" in one.text
-        for probe, answer in ((one, one.answer), (other, query.answer)):
-            episode = environments.episode(SEARCH, probe)
-            episode.reset()
-            assert episode.step(f"answer {answer}")[1] == 1.0
 
 
 def test_a_first_prompt_that_leaves_no_room_is_refused_before_anything_starts(tmp_path):

@@ -16,7 +16,7 @@ question, set `wording="explicit"`.
 """
 
 from repro.environments.search.episode import Faults, SearchEpisode, State
-from repro.environments.search.expert import Slips, Turn, demonstration, slipped
+from repro.environments.search.expert import Slips, Turn, demonstration, first_error, slipped
 from repro.environments.search.knowledge import Fact, KnowledgeBase, Page, SearchConfig, knowledge_base
 from repro.environments.search.questions import (
     Span,
@@ -36,6 +36,6 @@ from repro.environments.search.questions import (
 
 __all__ = [
     "Fact", "Faults", "KnowledgeBase", "Page", "SearchConfig", "SearchEpisode", "Slips", "Span", "State", "Turn",
-    "base_of", "demonstration", "entity_spans", "exact_match", "generate", "heldout", "knowledge_base", "normalise",
-    "outcome", "plant", "slipped", "stream", "trace_of", "train_list", "vocabulary",
+    "base_of", "demonstration", "entity_spans", "exact_match", "first_error", "generate", "heldout", "knowledge_base",
+    "normalise", "outcome", "plant", "slipped", "stream", "trace_of", "train_list", "vocabulary",
 ]  # fmt: skip

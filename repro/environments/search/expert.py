@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from repro.environments.query import Query
 from repro.environments.search.episode import SearchEpisode
@@ -74,3 +76,17 @@ def slipped(config: SearchConfig, query: Query, rng: random.Random, slips: Slips
         chain.append(Fact(entity, relation, found))
         entity, kind = found, ends[kind, relation]
     return replace(query, trace=trace_of(chain), graph=tuple(chain))
+
+
+def first_error(query: Query, actions: Sequence[str]) -> Literal["none", "route", "reading", "form"]:
+    """Where a player's actions first leave the expert's: another relation, or searching where the answer is due or the
+    other way round (`route`); another name (`reading`); no such action, or none at all (`form`)."""
+    expected = [("search", fact.subject, fact.relation) for fact in query.graph] + [("answer", query.answer)]
+    for place, due in enumerate(expected):
+        said = tuple(actions[place].split()) if place < len(actions) else ()
+        if said == due:
+            continue
+        if not said or len(said) != {"search": 3, "answer": 2}.get(said[0]):
+            return "form"
+        return "route" if said[0] != due[0] or said[2:] != due[2:] else "reading"
+    return "none"

@@ -12,6 +12,7 @@ from repro.environments.search import (
     Slips,
     base_of,
     demonstration,
+    first_error,
     plant,
     slipped,
     trace_of,
@@ -107,6 +108,19 @@ def test_following_a_planted_trace_is_answering_it():
     planted = plant(WORLD, query, random.Random(1))
     _, episode = play(query, [action for _, action in demonstration(WORLD, planted)])
     assert not episode.won and episode.answer == planted.graph[-1].object
+
+
+def test_where_a_player_first_leaves_the_expert():
+    query = next(query for query in QUERIES if len(query.graph) == 2)
+    (one, two), right = query.graph, [action for _, action in demonstration(WORLD, query)]
+    search = [f"search {one.subject} {one.relation}", f"search {two.subject} {two.relation}"]
+    assert first_error(query, right) == "none" and first_error(query, []) == first_error(query, right[:2]) == "form"
+    assert first_error(query, [f"search {one.subject} {two.relation}", *right[1:]]) == "route"
+    assert first_error(query, [search[0], f"answer {two.subject}"]) == "route"  # too soon
+    assert first_error(query, [*search, search[1], right[2]]) == "route"  # too late
+    assert first_error(query, [search[0], f"search {one.subject} {two.relation}"]) == "reading"
+    assert first_error(query, [*search, f"answer {one.subject}"]) == "reading"
+    assert first_error(query, [search[0], "search", right[2]]) == first_error(query, ["", *right]) == "form"
 
 
 def test_slips_are_chances():
