@@ -142,6 +142,7 @@ def finding_sgpo(root: Path) -> str:
     asked = {
         "filtered8": "filter alone",
         "unfiltered": "no filter",
+        "oracle": "a profile of 64 draws, not charged,",
         "unordered": "no order",
         "filtered2": "filter with groups of 2",
     }
