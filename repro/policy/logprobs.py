@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from repro.policy.decoder import Decoder, attend, final_hidden, finish_layer, qkv, rotary
+from repro.policy.decoder import Decoder, Layer, attend, final_hidden, finish_layer, qkv, rotary
 
 CHUNK_LOGITS = 1 << 24  # at most this many logits at once (64 MiB in fp32); recomputed in the backward pass
 
@@ -108,7 +108,8 @@ def hidden_states(dec: Decoder, lay: Layout) -> Tensor:
     visible_response = torch.cat((real_PR[lay.prompt_B][:, None, :].expand(B, T, R), causal_TT.expand(B, T, T)), 2)[
         :, None
     ]
-    for layer in dec.layers:
+
+    def block(layer: Layer, x: Tensor) -> Tensor:
         q, k, v = qkv(dec, layer, x, cos, sin)
         k_PR, v_PR = _pad(k[: lay.prompts], lay.slot_PR), _pad(v[: lay.prompts], lay.slot_PR)
         from_prompts = attend(dec, _pad(q[: lay.prompts], lay.slot_PR), k_PR, v_PR, visible_prompt)
@@ -118,7 +119,13 @@ def hidden_states(dec: Decoder, lay: Layout) -> Tensor:
         attended = torch.cat(
             (from_prompts.flatten(0, 1)[lay.prompt_slot], from_responses.flatten(0, 1)[lay.response_slot])
         )
-        x = finish_layer(dec, layer, x, attended)
+        return finish_layer(dec, layer, x, attended)
+
+    for layer in dec.layers:
+        if dec.recompute and torch.is_grad_enabled():
+            x = checkpoint(block, layer, x, use_reentrant=False)
+        else:
+            x = block(layer, x)
     return final_hidden(dec, x[lay.predictor_M])
 
 

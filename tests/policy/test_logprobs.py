@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from repro.policy import decoder
+from repro.policy.decoder import frequencies
 from repro.policy.logprobs import hidden_states, layout, reference_logprobs, response_logprobs, token_logprobs
 from tests.policy.tiny import ARCHITECTURES, architecture, ragged, tiny_policy
 
@@ -72,8 +74,7 @@ def exact(model, decoder):
         if type(module).__name__.endswith("RMSNorm"):
             eps = module.variance_epsilon
             module.forward = lambda x, w=module.weight, eps=eps: w * x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
-    powers = torch.arange(0, decoder.head_dim, 2).float() / decoder.head_dim
-    model.model.rotary_emb.inv_freq = decoder.rope_theta**-powers
+    model.model.rotary_emb.inv_freq = frequencies(decoder, torch.device("cpu"))
     return model.model
 
 
@@ -209,3 +210,51 @@ def test_gradients_reach_every_parameter_and_the_prompt():
     logp.sum().backward()
     assert leaf.grad[[2, 3, 4, 5]].any(1).all()
     assert not leaf.grad[6].any()  # a last token is predicted, never read
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama 3.2"])
+def test_matrices_side_by_side_do_what_fused_ones_do(name, monkeypatch):
+    """Wide models keep their matrices apart, for a fused copy would cost as much memory as they do."""
+    policy, batch = architecture(name, torch.float64), ragged(2)
+    fused = fast(policy, *batch)[0]
+    monkeypatch.setattr(decoder, "FUSE_BELOW", 0)
+    assert len(policy.decoder().layers[0].qkv) == 3 and len(policy.decoder().layers[0].gate_up) == 2
+    apart = fast(policy, *batch)[0]
+    assert torch.allclose(apart, fused, rtol=0, atol=1e-6)
+    w = weights_like(fused)
+    assert_same_gradient(gradient(policy, apart, w), gradient(policy, fused, w), 1e-6)
+
+
+def test_blocks_made_again_in_the_backward_pass_have_the_same_gradient(qwen):
+    batch = ragged(2)
+    kept = fast(qwen, *batch)[0]
+    again = response_logprobs(replace(qwen.decoder(), recompute=True), layout(*batch))[0]
+    assert torch.equal(kept, again)
+    w = weights_like(kept)
+    one, other = gradient(qwen, again, w), gradient(qwen, kept, w)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_recomputing_keeps_fewer_activations(qwen):
+    batch = layout(*ragged(2))
+
+    def kept(dec):
+        """How many numbers the graph holds on to."""
+        held = {}
+        keep = lambda x: held.setdefault(x.data_ptr(), x.numel()) and x  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            hidden_states(dec, batch)
+        return sum(held.values())
+
+    assert kept(replace(qwen.decoder(), recompute=True)) < kept(qwen.decoder()) / 2
+
+
+def test_llama3_slows_down_the_slow_channels_by_hand():
+    # Pretrained on 32 positions; channels turn 32 / 2 pi * (1, 0.1, 0.01, 0.001) = 5.09, 0.509, 0.05, 0.005 times.
+    # Above 4 turns nothing changes, below 1 the speed is divided by 4.
+    slowed = frequencies(architecture("llama 3.2").decoder(), torch.device("cpu"))
+    assert slowed.tolist() == pytest.approx([1, 0.1 / 4, 0.01 / 4, 0.001 / 4], rel=1e-6)
+    # 2.5 turns are half-way from 1 to 4: half the speed is kept, half is divided by 4.
+    dec = architecture("llama 3.2").decoder()
+    between = replace(dec, rope={**dec.rope, "original_max_position_embeddings": 25 * 2 * torch.pi})
+    assert frequencies(between, torch.device("cpu"))[1].item() == pytest.approx(0.1 * (0.5 + 0.5 / 4))

@@ -38,15 +38,19 @@ ARCHITECTURES = {
     "qwen2 grouped, free head": ("Qwen2", {"num_key_value_heads": 2, "tie_word_embeddings": False}),
     "qwen2 one key head": ("Qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True, "rope_theta": 1e6}),
     "llama": ("Llama", {"num_key_value_heads": 2, "tie_word_embeddings": False}),
+    "llama 3.2": ("Llama", {"num_key_value_heads": 2, "tie_word_embeddings": True, "rope_type": "llama3", "factor": 4.0,
+                            "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}),
     "qwen3": ("Qwen3", {"num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": False}),
-}
+}  # fmt: skip
+LLAMA3_ROPE = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 
 def architecture(name: str, dtype: torch.dtype = torch.float32) -> Policy:
     """A policy of one of the families, with weights of a size at which everything matters."""
     family, settings = ARCHITECTURES[name]
     settings = dict(settings)
-    rope = {"rope_type": "default", "rope_theta": settings.pop("rope_theta", 1e4)}
+    rope = {"rope_type": "default", "rope_theta": 1e4}
+    rope |= {name: settings.pop(name) for name in list(settings) if name in (*rope, *LLAMA3_ROPE)}
     config = getattr(transformers, f"{family}Config")(
         vocab_size=len(VOCABULARY) + 2, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, max_position_embeddings=64, rope_parameters=rope, pad_token_id=0, eos_token_id=1,
