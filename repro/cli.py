@@ -43,7 +43,13 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--tier", default="smoke")
     reproduce.add_argument("--only", action="append", default=[], metavar="STUDY", help="this study alone (repeatable)")
     reproduce.add_argument("--seeds", type=int, help="at most this many seeds an arm")
-    reproduce.add_argument("--jobs", type=int, default=2, help="runs at once")
+    reproduce.add_argument("--jobs", type=int, help="runs at once (default: 2; with ray: as the cluster has cores)")
+    reproduce.add_argument(
+        "--executor",
+        metavar="NAME",
+        help="where runs are trained: local (default), or ray: the cluster of RAY_ADDRESS, else one on this machine "
+        "(the same as REPRO_EXECUTOR=NAME)",
+    )
     reproduce.add_argument("--missing", action="store_true", help="train only runs that the committed tables lack")
 
     figures = commands.add_parser("figures", help="regenerate every figure from data/ (no torch needed)")
@@ -160,6 +166,7 @@ def reproduce(options: argparse.Namespace) -> int:
     for name in options.only:
         study_named(name)
     try:
+        jobs = _jobs(options)
         from repro.study.notebooks import reproduce as execute
     except ModuleNotFoundError as error:
         raise ReproError(
@@ -170,7 +177,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from repro.study import claims as ledger
     from repro.study.runs import data_folder
 
-    report = execute(options.tier, options.only, options.seeds, options.jobs, missing=options.missing)
+    report = execute(options.tier, options.only, options.seeds, jobs, missing=options.missing)
     drawn = [path for study in options.only or [None] for path in regenerate(Path("figures"), study=study)]
     print(
         f"\n{report.summary()}\n\n"
@@ -180,6 +187,19 @@ def reproduce(options: argparse.Namespace) -> int:
         f"ledger of claims    {ledger.write()} (from the small tier's tables alone)"
     )
     return 0 if report.ok else 1
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    """Runs at once; sets the executor that grids will use, and reaches for its cluster before anything begins."""
+    from repro.study.grid import VARIABLE, chosen_executor
+
+    os.environ[VARIABLE] = chosen_executor(options.executor)
+    fitting = 2
+    if os.environ[VARIABLE] == "ray":
+        from repro.study.ray_executor import capacity
+
+        fitting = capacity()
+    return fitting if options.jobs is None else options.jobs
 
 
 def figures(options: argparse.Namespace) -> None:

@@ -111,6 +111,8 @@ def test_a_run_from_the_shell_and_once_more(capsys):
         ([*RUN, "--set", "policy.checkpoint=/no/such/folder"], "policy.checkpoint: '/no/such/folder' could not be"),
         ([*RUN, "--set", "device=abacus"], "device='abacus': torch cannot use it"),
         (["reproduce", "--only", "asympo"], "asympo_async"),
+        (["reproduce", "--executor", "slurm"], "there is no executor 'slurm'; there are: local, ray"),
+        (["reproduce", "--jobs", "0"], "jobs=0: give a whole number of 1 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(capsys, arguments, message):

@@ -61,7 +61,7 @@ def open_run(config: Any, folder: Path, device: str = "cpu") -> Iterator[Run]:
     folder = Path(folder)
     finished = finished_result(folder, config)  # needs no lock: result.json appears whole and never changes
     if finished is None:
-        with _locked(folder):
+        with locked(folder):
             finished = finished_result(folder, config)  # another process may have ended it meanwhile
             if finished is None:
                 _record_config(folder, config, device)
@@ -264,8 +264,8 @@ def finished_result(folder: Path, config: Any) -> dict | None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, or raise RunBusy at once. Forked children would inherit it: spawn them."""
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, made if need be, or raise RunBusy at once. Forked children would inherit it: spawn."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "ab")  # noqa: SIM115

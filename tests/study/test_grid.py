@@ -149,6 +149,18 @@ def test_what_cannot_work_is_said(tmp_path):
     assert "ModuleNotFoundError" in failure.message
 
 
+def test_an_executor_that_is_not_there_is_said_before_anything_starts(tmp_path, monkeypatch):
+    with pytest.raises(ReproError, match="there is no executor 'slurm'; there are: local, ray"):
+        run_grid(grid_of(1), tmp_path, train=TRAIN, executor="slurm")
+    monkeypatch.setenv("REPRO_EXECUTOR", "ray")
+    monkeypatch.delitem(sys.modules, "repro.study.ray_executor", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    with pytest.raises(ReproError, match=r"the executor 'ray' needs the package 'ray': pip install '.\[ray\]'"):
+        run_grid(grid_of(1), tmp_path, train=TRAIN)
+    assert not list(tmp_path.iterdir())
+    assert run_grid(grid_of(1), tmp_path, train=TRAIN, quiet=True, executor="local").ok
+
+
 def test_a_killed_runner_takes_its_workers_along_and_the_next_one_continues(tmp_path):
     cells = grid_of(3)
     runner = start_runner(tmp_path, cells, pause=0.1)
