@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 from repro.environments import arithmetic, guided_arithmetic, maths_world, program, search
+from repro.environments.alfworld import world as alfworld
+from repro.environments.alfworld.world import AlfworldConfig, HouseholdEpisode
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.guided_arithmetic import GuidedArithmeticConfig
 from repro.environments.maths_world import MathsConfig
@@ -23,7 +25,7 @@ from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
 from repro.environments.search import SearchConfig, SearchEpisode
 
-World = ArithmeticConfig | MathsConfig | GuidedArithmeticConfig | ProgramConfig | SearchConfig
+World = ArithmeticConfig | MathsConfig | GuidedArithmeticConfig | ProgramConfig | SearchConfig | AlfworldConfig
 
 _MODULES: dict[type, ModuleType] = {
     ArithmeticConfig: arithmetic,
@@ -31,6 +33,7 @@ _MODULES: dict[type, ModuleType] = {
     GuidedArithmeticConfig: guided_arithmetic,
     ProgramConfig: program,
     SearchConfig: search,
+    AlfworldConfig: alfworld,
 }
 
 
@@ -59,7 +62,8 @@ class Episode(Protocol):
         ...
 
 
-EPISODES: dict[type, Any] = {SearchConfig: SearchEpisode}  # config class -> Episode of (config, query)
+# Config class -> Episode of (config, query).
+EPISODES: dict[type, Any] = {SearchConfig: SearchEpisode, AlfworldConfig: HouseholdEpisode}
 
 
 def train_list(world: World, seed: int) -> list[Query]:

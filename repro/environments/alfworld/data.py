@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.alfworld import package
@@ -26,6 +27,36 @@ _LAYOUT = f"{DATASET}/<split>/<task>-<object>-<...>-<floor plan>/trial_T<stamp>/
 # Stands in for the rules where the alfworld package is not installed: this project's engine knows them by itself.
 _DOMAIN_MARKER = "; ALFWorld 0.4.2's rules. TextWorld needs their text here: write this game with alfworld installed.\n"
 _GRAMMAR_MARKER = '"rhs": "Your task is to: UNKNOWN GOAL."\n'
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """ALFWorld's own games, or games written in their layout: all of them, or a random share of each split."""
+
+    task_types: tuple[str, ...] = TASK_TYPES
+    train_games: int | None = None  # None: all, 3,553 of them
+    heldout_games: int | None = None  # of each held-out split; None: all 140 and 134
+
+
+def train_list(config: DatasetConfig, seed: int) -> GameSet:
+    """The finite training list of a seed: `train_games` of the training split, drawn at random."""
+    return _share(load("train", task_types=config.task_types), config.train_games, f"train:{seed}")
+
+
+def heldout(config: DatasetConfig) -> dict[str, GameSet]:
+    """The held-out splits, or the same random share of them for every seed."""
+    return {
+        split: _share(load(split, task_types=config.task_types), config.heldout_games, f"heldout:{split}")
+        for split in ("valid_seen", "valid_unseen")
+    }
+
+
+def _share(found: GameSet, number: int | None, seed: str) -> GameSet:
+    if number is None:
+        return found
+    if not 1 <= number <= len(found.games):
+        raise ReproError(f"ALFWorld's data: {number} games were asked for, and there are {len(found.games)}")
+    return replace(found, games=tuple(random.Random(seed).sample(found.games, number)))
 
 
 def dataset_folder(root: Path | str | None = None) -> Path:
