@@ -125,7 +125,7 @@ def of_folders(
         row |= {name: getattr(arm, name, None) for name in ("algorithm", "condition", "core")}
         row |= {"run_id": stored["hash"], "status": result["status"], "updates": result["updates"]}
         temperature = config.get("training", {}).get("temperature", 1.0)
-        row |= _learning(metrics, fraction, **rule) | _evaluation(tests, temperature)
+        row |= _learning(metrics, bool(explored), fraction, **rule) | _evaluation(tests, temperature)
         row |= _cost(updates, tests, result) | _profiling(profiled) | {"parameters": result.get("parameters")}
         rows.append(row | _explored(updates, explored, result) | _origin(stored))
         curves += [key | record for record in updates]
@@ -199,7 +199,7 @@ def _present_runs(study: Any, tier: str, root: Path) -> tuple[list[Path], list[s
     return folders, remarks
 
 
-def _learning(metrics: list[dict], fraction: float, **rule: int) -> dict:
+def _learning(metrics: list[dict], explored: bool, fraction: float, **rule: int) -> dict:
     """How the training reward went, and whether it collapsed (see `statistics.collapse_update`)."""
     updates = _records(metrics, "update")
     scored = [u for u in updates if math.isfinite(u.get("reward", math.nan))]
@@ -207,7 +207,7 @@ def _learning(metrics: list[dict], fraction: float, **rule: int) -> dict:
     # A non-finite loss is a collapse whatever the reward was; an update it prevented is logged as "diverged".
     falls = [u["update"] for u in updates if not math.isfinite(u.get("loss", 0.0))][:1]
     falls += [record["update"] for record in metrics if record["kind"] == "diverged"]
-    if len(reward):
+    if len(reward) and not explored:  # rewards of steps can be negative, and compare states
         index = collapse_update(reward, fraction, **rule)
         falls += [] if index is None else [scored[index]["update"]]
     peak = running_mean(reward, PEAK_WINDOW)[PEAK_WINDOW - 1 :]

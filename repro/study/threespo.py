@@ -164,9 +164,8 @@ def build(setting: Setting, arm: Arm, seed: int, tier: str) -> Any:
     pieces, factor = settings.pop("pieces"), settings.pop("tasks")
     base, parts = reading_of(arm.name), setting.parts(tier)
     recipe, tasks, training = RECIPES[arm.algorithm], setting.tasks[tier] * factor, parts.pop("training")
-    if base in ("grpo", "gigpo"):
-        recipe = replace(recipe, allocation=Uniform(prompts=tasks, group_size=GROUP))
-    else:
+    recipe = replace(recipe, allocation=Uniform(prompts=tasks, group_size=GROUP))  # the same tasks in every arm
+    if base not in ("grpo", "gigpo"):
         grown = replace(reading(base, *pieces), tasks=tasks, turns=parts["world"].max_turns, g_max=GROUP)
         recipe = replace(recipe, exploration=grown)
     training = replace(

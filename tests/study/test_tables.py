@@ -171,6 +171,7 @@ def played(config, root, epochs=True):
         row = evaluation(update, level, won / 2, samples) | {"won": won, "turns": 10 + won}
         return row | {"temperature": temperature, "generations": 100 * update}
 
+    reward = -0.25 if epochs else 0.5
     with runs.open_run(config, runs.run_folder(config, root)) as run:
         for update in range(3):
             for level, rise in (("seen", 0.25), ("unseen", 0.125)):
@@ -178,7 +179,7 @@ def played(config, root, epochs=True):
                 if update != 1:
                     run.log.append(test(update, level, 0.5 + rise * update, 0.4))
             if update < 2:
-                row = {"kind": "update", "update": update + 1, "reward": 0.5, "loss": 0.0, "fault_nothing": 2.5}
+                row = {"kind": "update", "update": update + 1, "reward": reward, "loss": 0.0, "fault_nothing": 2.5}
                 states = dict(zip(tables.STATES, (30 + update, 40 + update, 50 + update), strict=True))
                 run.log.append(row | states | {"generations": 100 * update + 100})
         if epochs:
@@ -212,6 +213,7 @@ def test_worlds_of_several_turns_by_hand(tmp_path):
     }
     assert {name: row[name] for name in expected} == expected
     assert result.curves["fault_nothing"].tolist() == [2.5, 2.5]
+    assert row["reward_first"] == -0.25 and not row["collapsed"]  # rewards of steps may be negative
     assert result.evals["temperature"].tolist() == [1.0, 0.4] * 2 + [1.0] * 2 + [1.0, 0.4] * 2
     assert len(tables.full_evaluations(result.evals)) == 6 and len(tables.full_evaluations(result.evals, None)) == 10
     assert result.epochs[["epoch", "update", "generations"]].to_numpy().tolist() == [[1, 2, 200], [2, 2, 207]]
