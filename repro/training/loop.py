@@ -67,8 +67,8 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
             run.log.append(record)
 
     if update == 0:
-        for record in probes.opening(sampler.queries, policy, config):
-            run.log.append(record)
+        for opened in probes.opening(sampler.queries, policy, config):
+            run.log.append(opened)
         evaluation(0)
     with rollout_source(config, policy, sampler, state["source"]) as source:
         for update in range(state["update"], training.updates):
