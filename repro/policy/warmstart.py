@@ -60,9 +60,10 @@ class GuidedWarmStartConfig(WarmStartConfig):
     """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
 
     Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
-    the perfect phase a response without a hint is perfect, and one with a hint follows its wrong turns and misread
-    facts to the letter: were hints always right, the question alone would do and hints would never be read. In
-    the noisy phase `slip` is the chance of a wrong result. A hint is cut from a trace with slips, and the response is
+    the perfect phase a response without a hint is perfect, and one with a hint follows it to the letter, slips and
+    all: were hints always right, the question alone would do and hints would never be read; were their results
+    always right, they would be computed again and never be copied. In the noisy phase all responses slip; `slip` is
+    the chance of a wrong result. A hint is cut from a trace with slips, and the response is
     that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
     certain what follows, and is copied before any reinforcement; at 1 it is always right and no help against slips.
     """
@@ -191,7 +192,7 @@ def guided_lessons(world: GuidedArithmeticConfig, settings: GuidedWarmStartConfi
     def perfect(query: Query) -> tuple[str, str]:
         if (hint := hint_of()) is None:
             return query.text, query.trace
-        followed = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, 0.0)
+        followed = guided_arithmetic.slipped(world, query, slips, *chances)
         return hint(followed), followed.trace
 
     def noisy(query: Query) -> tuple[str, str]:

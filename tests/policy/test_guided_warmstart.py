@@ -67,6 +67,13 @@ def test_perfect_lessons_are_right_without_a_hint_and_follow_it_with_one():
     assert followed > 50  # where it is wrong too: only so are hints read
 
 
+def test_perfect_lessons_follow_results_that_are_wrong():
+    settings = key(hints=("full",), bare=0.0, route_slip=0.0, fact_slip=0.0, slip=1.0)
+    lessons_of = [(query, hint_in(prompt), response) for query, prompt, response in taught(settings, 0, 50)]
+    assert all(hint == response for _, hint, response in lessons_of)
+    assert sum(response != query.trace for query, _, response in lessons_of) > 45  # one value in 101 is right by luck
+
+
 def test_every_format_is_as_frequent_as_every_other():
     seen = collections.Counter()
     for query, prompt, _ in taught(key(slip=0.0, route_slip=0.0, fact_slip=0.0), 0, 2000):
