@@ -20,12 +20,14 @@ from repro.algorithms.allocation import Uniform
 from repro.algorithms.asympo import SPO, ASymPO, BatchScaled, BehaviourASymPO, Naive, ShuffledASymPO
 from repro.algorithms.credit import EpisodeCredit, GroupCredit
 from repro.algorithms.exploration import Episodes
+from repro.algorithms.gigpo import GiGPO
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
 from repro.algorithms.offpolicy import CISPO, GSPO, M2PO, MIS, OPMD, TIS, TOPR, DecoupledPPO, SequenceMaskedGRPO
 from repro.algorithms.reinforce import GPG, AsymRE, OPMDSimple
 from repro.algorithms.sgpo import SGPO, MatchedBudget, OracleSGPO
 from repro.algorithms.smepo import EscalatingTrace, ExpertTrace
+from repro.algorithms.threespo import READINGS, ThreeSPO
 
 Objective = (
     GRPO | Naive | SPO | ASymPO | BatchScaled | ShuffledASymPO | BehaviourASymPO | GPG | AsymRE | OPMDSimple
@@ -41,14 +43,27 @@ class Recipe:
     """The five choices."""
 
     objective: Objective
-    credit: GroupCredit | EpisodeCredit = GroupCredit()
+    credit: GroupCredit | EpisodeCredit | GiGPO = GroupCredit()
     allocation: Allocating = Uniform()
     guidance: Unguided | ExpertTrace | EscalatingTrace = Unguided()
-    exploration: Episodes = Episodes()
+    exploration: Episodes | ThreeSPO = Episodes()
 
     def __post_init__(self) -> None:
         if self.objective.aggregation not in ("response", "token"):
             raise ValueError(f"objective.aggregation is {self.objective.aggregation!r}; choose 'response' or 'token'")
+        if isinstance(self.exploration, ThreeSPO):  # it grows its tasks' groups itself
+            if not isinstance(self.allocation, Uniform):
+                raise ValueError(f"exploration=ThreeSPO needs allocation=Uniform, not {type(self.allocation).__name__}")
+            if self.exploration.tasks != self.allocation.prompts:
+                raise ValueError(
+                    f"exploration.tasks is {self.exploration.tasks} and allocation.prompts {self.allocation.prompts}: "
+                    "both are the number of tasks in an epoch; give one number"
+                )
+        if isinstance(self.credit, GiGPO) and isinstance(self.allocation, ReinforceAda):
+            raise ValueError(
+                "GiGPO compares the turns of all episodes of a task, and ReinforceAda trains on some of them only: "
+                "choose allocation=Uniform, or credit=EpisodeCredit"
+            )
 
 
 ALGORITHMS: dict[str, Recipe] = {
@@ -79,6 +94,14 @@ ALGORITHMS: dict[str, Recipe] = {
     "m2po": Recipe(M2PO(), GroupCredit("std")),
     "topr": Recipe(TOPR()),
     "grpo_masked": Recipe(SequenceMaskedGRPO(), GroupCredit("std")),
+    # For worlds of several turns. Token mean, clip and 16 tasks are those of 3SPO's released scripts; their KL penalty
+    # (0.01) and entropy bonus (0.001) are left out: no objective here has them.
+    "grpo_episodes": Recipe(GRPO("token"), EpisodeCredit("std"), Uniform(prompts=16)),
+    "gigpo": Recipe(GRPO("token"), GiGPO(), Uniform(prompts=16)),
+    **{
+        f"threespo_{name}": Recipe(GRPO("token"), allocation=Uniform(prompts=16), exploration=reading)
+        for name, reading in READINGS.items()
+    },
     "smepo_loss": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std")),  # GRPO with SMEPO's clip
     "smepo": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std"), guidance=ExpertTrace()),
 }

@@ -73,6 +73,7 @@ class Node:
     snapshot: Any
     terminal: bool
     won: bool
+    sample: Any = None  # of the first proposal that led here
 
 
 @dataclass(eq=False)
@@ -116,7 +117,7 @@ class Walk:
 
 def start_node(config: ThreeSPO, task: Task, ids: Iterator[int]) -> Node:
     """The state that a task begins in."""
-    return _node(config, task, None, "", task.environment.reset(), False, ids)
+    return _node(config, task, None, None, task.environment.reset(), False, ids)
 
 
 def stepped(config: ThreeSPO, node: Node, proposals: Sequence[Proposal], ids: Iterator[int]) -> Group:
@@ -126,7 +127,7 @@ def stepped(config: ThreeSPO, node: Node, proposals: Sequence[Proposal], ids: It
         if proposal.command not in successors:
             return_to(config, node)
             observation, _, done = node.task.environment.step(proposal.command)
-            successors[proposal.command] = _node(config, node.task, node, proposal.command, observation, done, ids)
+            successors[proposal.command] = _node(config, node.task, node, proposal, observation, done, ids)
     return Group(node, [Branch(proposal, successors[proposal.command]) for proposal in proposals])
 
 
@@ -147,8 +148,9 @@ def return_to(config: ThreeSPO, node: Node) -> None:
 
 
 def _node(
-    config: ThreeSPO, task: Task, parent: Node | None, command: str, observation: str, done: bool, ids: Iterator[int]
-) -> Node:
+    config: ThreeSPO, task: Task, parent: Node | None, taken: Proposal | None, observation: str, done: bool,
+    ids: Iterator[int],
+) -> Node:  # fmt: skip
     environment, turn = task.environment, 0 if parent is None else parent.turn + 1
     state = KEYS[config.key](task, observation)
     key = f"{state}\nturn {turn // config.turn_bucket}" if config.turn_bucket else state
@@ -159,7 +161,7 @@ def _node(
         turn=turn,
         observation=observation,
         admissible=tuple(environment.admissible()),
-        history=() if parent is None else (*parent.history, (parent.observation, command)),
+        history=() if parent is None else (*parent.history, (parent.observation, taken.command)),
         state=state,
         key=key,
         world=environment.state_key(),
@@ -167,4 +169,5 @@ def _node(
         snapshot=environment.snapshot(),
         terminal=done or environment.won or turn >= config.turns,
         won=environment.won,
+        sample=None if taken is None else taken.sample,
     )

@@ -11,10 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from repro.training.rollouts import Rollouts
+
+
+class Requests(NamedTuple):
+    """Some sampling: tokens of the distinct prompts, the prompt of each response, and tokens of the responses."""
+
+    prompts: list[int]
+    prompt_B: list[int]
+    lengths: list[int]
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,13 @@ def update_flops(unit: Cost, rollouts: Rollouts, trained_B: Sequence[bool]) -> d
     - `flops_needed`: itemised, sampling, then forward and backward passes only where there is a gradient;
     - `flops_2p6p`: 2P for every prompt and generated token once per response in sampling, and 6P for each again in
       training, as an engine does that repeats the prompt for each response and trains on everything.
+
+    Where `rollouts.requests` says how sampling went, it is charged by that; training, by any rule, is of the rows.
     """
     prompts, lengths = [len(p) for p in rollouts.prompts], [len(r) for r in rollouts.responses]
     drawn_prompt = rollouts.prompt_B + [unused.prompt for unused in rollouts.unused]
     drawn_lengths = lengths + [unused.length for unused in rollouts.unused]
+    requests = rollouts.requests or [Requests(prompts, drawn_prompt, drawn_lengths)]
 
     def forward(rows: Sequence[bool]) -> int:
         used = sorted({p for p, row in zip(rollouts.prompt_B, rows, strict=True) if row})
@@ -73,12 +84,16 @@ def update_flops(unit: Cost, rollouts: Rollouts, trained_B: Sequence[bool]) -> d
         kept = [(place[p], m) for p, m, row in zip(rollouts.prompt_B, lengths, rows, strict=True) if row]
         return forward_flops(unit, [prompts[p] for p in used], [p for p, _ in kept], [m for _, m in kept])
 
-    sampling, trained = forward_flops(unit, prompts, drawn_prompt, drawn_lengths), forward(trained_B)
+    def repeated(rows: Requests) -> int:
+        return sum(rows.prompts[p] for p in rows.prompt_B) + sum(rows.lengths)
+
+    sampling, trained = sum(forward_flops(unit, *batch) for batch in requests), forward(trained_B)
+    passed = Requests(prompts, drawn_prompt, drawn_lengths)
     return {
-        "rollouts": len(rollouts.episodes) or len(drawn_lengths),
-        "prompt_tokens": sum(prompts),
-        "generated_tokens": sum(drawn_lengths),
+        "rollouts": len(rollouts.episodes) or rollouts.generations,
+        "prompt_tokens": sum(sum(batch.prompts) for batch in requests),
+        "generated_tokens": sum(sum(batch.lengths) for batch in requests),
         "flops": sampling + forward([True] * len(lengths)) + 2 * trained,
         "flops_needed": sampling + 3 * trained,
-        "flops_2p6p": 8 * unit.parameters * (sum(prompts[p] for p in drawn_prompt) + sum(drawn_lengths)),
+        "flops_2p6p": unit.parameters * (2 * sum(map(repeated, requests)) + 6 * repeated(passed)),
     }

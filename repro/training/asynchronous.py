@@ -39,6 +39,7 @@ from repro.policy.model import Policy
 from repro.training.config import Asynchronous, RunConfig
 from repro.training.rollouts import Rollouts
 from repro.training.sampling import Sampler
+from repro.training.schedule import Source
 
 LAST_WORDS_SECONDS = 5.0  # between a generator's broken pipe and its exit code
 
@@ -53,7 +54,7 @@ def batch_limit(schedule: Asynchronous, update: int) -> int:
     return last_sync + int((1 + schedule.staleness_threshold) * schedule.sync_every + 1e-9)
 
 
-class AsynchronousSource:
+class AsynchronousSource(Source):
     """The learner's end: starts the generator on entry, ends it on exit, whatever the reason of either.
 
     The generator ends with this process too, even if that is killed. It may raise, die or fall silent for

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from repro.algorithms import Recipe
-from repro.environments import World
+from repro.algorithms.gigpo import GiGPO
+from repro.algorithms.threespo import ThreeSPO
+from repro.environments import World, multi_turn
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
 from repro.policy.model import PolicyConfig
@@ -58,6 +60,9 @@ Schedule = Lagged | Asynchronous
 class TrainingConfig:
     """The learner. Defaults are verl's, which the ASymPO paper refers to, but for size and learning rate."""
 
+    generations: ClassVar[int | None] = None  # no budget but `updates`
+    reference_rows: ClassVar[int | None] = None
+
     updates: int = 150  # 2.3 epochs of 512 queries (ASymPO section 5: 3 epochs of 4k)
     learning_rate: float = (
         1e-4  # of 5e-5, 1e-4, 2e-4: GRPO's best on a seed that is not reported (paper: 2e-6 at 1.7-4 B)
@@ -79,8 +84,36 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class BudgetedTraining(TrainingConfig):
+    """Training until so many generations have been sampled, for arms whose updates are of different sizes.
+
+    A generation is one sampled response (in a world of several turns: one turn), whoever sampled it: plain rollouts,
+    branches of a tree, continuations, what is left out of an update. Evaluation and profiles are not counted. The run
+    ends with the first update after which `generations` or more have been sampled, or, where a tree is grown, when the
+    rest of the budget is less than one state's branches; `updates` is an upper bound. `checkpoint_every` and
+    `evaluation.every` count generations here: the first update at or past each multiple.
+
+    `reference_rows` keeps the learning rate per sample: an update in which fewer rows than that (responses; turns)
+    have a gradient takes `learning_rate` times their number / reference_rows. Without it a tree's many small updates
+    each take a whole step, whatever their number, which is as published.
+    """
+
+    updates: int = 1_000_000
+    generations: int = 100_000
+    reference_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one("training", self, "generations")
+        if self.reference_rows is not None:
+            at_least_one("training", self, "reference_rows")
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """Held-out evaluation: a small one at the start and along the way, the full one at the end."""
+
+    also: ClassVar[tuple[float, ...]] = ()  # further temperatures
 
     every: int = 50  # updates
     queries: int = 32  # per level, along the way
@@ -90,6 +123,18 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         at_least_one("evaluation", self, "queries", "samples", "final_queries", "final_samples")
+
+
+@dataclass(frozen=True)
+class EpisodeEvaluation(EvaluationConfig):
+    """Evaluation at the training's temperature and, at the start and at the end, at those of `also` too."""
+
+    also: tuple[float, ...] = (0.4,)  # 3SPO's released scripts
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.also, default=0) < 0:
+            raise ReproError(f"evaluation.also is {self.also}; a temperature is 0 or more")
 
 
 @dataclass(frozen=True)
@@ -124,8 +169,8 @@ class RunConfig:
     world: World = ArithmeticConfig()
     policy: PolicyConfig = PolicyConfig()
     warmstart: WarmStart = WarmStartConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: ProbedEvaluation | EvaluationConfig = EvaluationConfig()
+    training: TrainingConfig | BudgetedTraining = TrainingConfig()
+    evaluation: ProbedEvaluation | EvaluationConfig | EpisodeEvaluation = EvaluationConfig()
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -134,3 +179,25 @@ class RunConfig:
                 raise ReproError(f"{name!r} cannot name a study, an arm or a tier")
         if self.seed < 0:
             raise ReproError(f"seed {self.seed} is negative")
+        _check_turns(self)
+
+
+def _check_turns(config: RunConfig) -> None:
+    """ReproError for choices that need a world of several turns, or something else, and do not have it."""
+    recipe, turns = config.recipe, [ThreeSPO, GiGPO]
+    for choice in (recipe.exploration, recipe.credit):
+        if type(choice) in turns and not multi_turn(config.world):
+            raise ReproError(
+                f"{type(choice).__name__} needs a world of several turns; {type(config.world).__name__} has single ones"
+            )
+    if not isinstance(recipe.exploration, ThreeSPO):
+        return
+    if config.schedule != Lagged(0, 0):
+        raise ReproError(
+            f"recipe.exploration=ThreeSPO samples a state after the update of the one before: {config.schedule} "
+            "cannot be; choose schedule=Lagged(0, 0)"
+        )
+    if config.training.generations is None:
+        raise ReproError(
+            "recipe.exploration=ThreeSPO may sample for ever without an update: choose training=BudgetedTraining"
+        )

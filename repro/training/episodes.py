@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from repro import environments
+from repro.algorithms.gigpo import GiGPO
 from repro.environments.query import Query
 from repro.policy.decoder import Decoder
 from repro.policy.sampler import Completion, sample
 from repro.policy.transcript import Transcript
 from repro.training.config import RunConfig
+from repro.training.counts import Met
 
 
 class Turn(NamedTuple):
@@ -30,6 +32,8 @@ class Turn(NamedTuple):
 
     prompt: list[int]
     completion: Completion
+    reward: float = 0.0  # of this turn
+    state: str = ""  # that it began in, where credit asks for it
 
 
 class Outcome(NamedTuple):
@@ -63,17 +67,20 @@ class Start(NamedTuple):
     seed: Callable[[int], int]
 
 
-def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig) -> list[Played]:
+def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig, met: Met | None = None) -> list[Played]:
     """Play an episode from each start to its end, under the weights of `dec`.
 
     Equal prompts of a turn are computed once. What an episode draws depends on its start alone (but for rounding, for
-    the batch's shape changes as episodes end).
+    the batch's shape changes as episodes end). `met`, if given, notes the state behind every observation.
     """
     training, past = config.training, environments.history(config.world)
     longest = policy.context - training.max_new_tokens
     worlds = [environments.episode(config.world, start.query) for start in starts]
-    for world in worlds:
-        world.reset()
+    keyed = isinstance(config.recipe.credit, GiGPO)
+    for world, start in zip(worlds, starts, strict=True):
+        observation = world.reset()
+        if met:
+            met.note(world, start.query.text, observation)
     transcripts = [Transcript.start(start.prompt) for start in starts]
     played = [Played(faults={"unfinished": 0, "overflow": 0}) for _ in starts]
     live, turn = list(range(len(starts))), 0
@@ -90,9 +97,11 @@ def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig) 
         )
         running = []
         for i, completion in zip(live, completions, strict=True):
-            finished = completion.finished
+            finished, state = completion.finished, worlds[i].state_key() if keyed else ""
             observation, reward, done = worlds[i].step(policy.decode(completion.tokens) if finished else "")
-            played[i].turns.append(Turn(prompts[i], completion))
+            if met:
+                met.note(worlds[i], starts[i].query.text, observation)
+            played[i].turns.append(Turn(prompts[i], completion, reward, state))
             played[i].reward += reward
             played[i].faults["unfinished"] += not finished
             if not done:

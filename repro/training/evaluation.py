@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from dataclasses import replace
 
 import torch
 
@@ -21,15 +22,19 @@ ROWS = 256  # responses sampled at once
 
 @torch.no_grad()
 def evaluate(
-    policy: Policy, lists: dict[str, list[Query]], config: RunConfig, queries: int, samples: int, update: int
-) -> list[dict]:
+    policy: Policy, lists: dict[str, list[Query]], config: RunConfig, queries: int, samples: int, update: int,
+    temperature: float | None = None,
+) -> list[dict]:  # fmt: skip
     """One record per level: `mean_at_k` (mean reward) and `pass_at_k` (share of queries solved at least once in k).
 
     In a world of several turns "solved" means won, and the means of `episodes.summary` come with it. The same queries
-    and request seeds for every arm and every point in time, so that differences are paired.
+    and request seeds for every arm and every point in time, so that differences are paired. `temperature`: if not the
+    training's.
     """
     dec = policy.decoder()
     several = multi_turn(config.world)
+    if temperature is not None:
+        config = replace(config, training=replace(config.training, temperature=temperature))
     records = []
     for level, items in lists.items():
         started = time.perf_counter()
@@ -51,7 +56,7 @@ def evaluate(
                 "mean_at_k": sum(outcome.reward for outcome in outcomes) / len(outcomes),
                 "pass_at_k": sum(any(outcome.won for outcome in group) for group in by_query) / len(by_query),
                 "seconds": time.perf_counter() - started,
-                **(summary(outcomes) if several else {}),
+                **(summary(outcomes) | {"temperature": config.training.temperature} if several else {}),
             }
         )
     return records

@@ -12,13 +12,16 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from repro.algorithms import Recipe
 from repro.algorithms.batch import BehaviourBatch, CurrentPolicyBatch, aggregate
+from repro.algorithms.gigpo import GiGPO
 from repro.algorithms.groups import in_mixed_group
+from repro.errors import ReproError
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy
 from repro.training.config import TrainingConfig
@@ -85,9 +88,12 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters.values(), self.config.clip_norm).item()
         if not math.isfinite(norm):
             raise Diverged(f"the gradient norm of update {rollouts.update} is {norm}")
+        trained_B = (grad_BT != 0).any(1)
+        if self.config.reference_rows:
+            rate = self.config.learning_rate * min(int(trained_B.sum()) / self.config.reference_rows, 1.0)
+            self.optimiser.param_groups[0]["lr"] = metrics["learning_rate"] = rate
         self.optimiser.step()
 
-        trained_B = (grad_BT != 0).any(1)
         entropy_BT = torch.zeros_like(leaf_BT)
         for part in parts:
             entropy_BT[part.rows, : part.entropy_BT.shape[1]] = part.entropy_BT
@@ -110,11 +116,7 @@ class Learner:
         behaviour_BT = torch.zeros(shape)
         for b, row in enumerate(rollouts.behaviour_logp):
             behaviour_BT[b, : len(row)] = torch.tensor(row)
-        # What is not trained on still belongs to its group's baseline. An episode counts once for all its turns.
-        all_reward, all_group, place_B = (torch.tensor(x, device=self.device) for x in rollouts.compared())
-        credit = self.recipe.credit
-        advantage_B = credit.spread(credit.advantage_B(all_reward, all_group), place_B)
-        mixed_B = in_mixed_group(all_reward, all_group)[place_B].cpu()
+        advantage_B, mixed_B = self._credit(rollouts)
         chunks = [
             (rows, mixed)
             for mixed in (True, False)
@@ -137,6 +139,28 @@ class Learner:
             proximal_logp_BT=logp_BT.clone(),
         )
         return batch, parts
+
+    def _credit(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """Advantages, (B,), and whether a row's group has any, (B,) on the CPU."""
+        credit = self.recipe.credit
+        if rollouts.advantage_B or isinstance(credit, GiGPO):
+            advantage_B = self._by_turns(rollouts, credit).to(self.device)
+            return advantage_B, (advantage_B != 0).cpu()
+        # What is not trained on still belongs to its group's baseline. An episode counts once for all its turns.
+        all_reward, all_group, place_B = (torch.tensor(x, device=self.device) for x in rollouts.compared())
+        advantage_B = credit.spread(credit.advantage_B(all_reward, all_group), place_B)
+        return advantage_B, in_mixed_group(all_reward, all_group)[place_B].cpu()
+
+    def _by_turns(self, rollouts: Rollouts, credit: Any) -> Tensor:
+        if rollouts.advantage_B:  # exploration has compared them
+            return torch.tensor(rollouts.advantage_B)
+        if {unused.group for unused in rollouts.unused} & set(rollouts.group_B):
+            raise ReproError(
+                f"GiGPO compares the turns of all episodes of a task, and {type(self.recipe.allocation).__name__} "
+                "trains on some of them only: choose recipe.allocation=Uniform, or recipe.credit=EpisodeCredit"
+            )
+        turns = map(torch.tensor, (rollouts.turn_reward_B, rollouts.group_B, rollouts.episode_B, rollouts.turn_B))
+        return credit.advantage_B(*turns, rollouts.state_B)
 
     def _chunks(self, rollouts: Rollouts, rows: Tensor) -> Iterator[Tensor]:
         """Split rows where a prompt ends, so that a chunk holds about `microbatch_tokens` tokens."""

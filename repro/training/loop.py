@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from repro import environments
 from repro.algorithms.allocation import Uniform
 from repro.algorithms.guidance import Unguided
 from repro.algorithms.smepo import ExpertTrace
+from repro.algorithms.threespo import ThreeSPO
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.model import Policy, parameter_count
@@ -22,20 +23,24 @@ from repro.study.runs import Run, data_folder, open_run
 from repro.training import accounting, episodes, probes
 from repro.training.asynchronous import AsynchronousSource
 from repro.training.checkpoint import load_checkpoint, save_checkpoint
-from repro.training.config import Asynchronous, RunConfig
+from repro.training.config import Asynchronous, RunConfig, TrainingConfig
+from repro.training.counts import Counts, due
 from repro.training.diagnostics import measure
 from repro.training.evaluation import evaluate
 from repro.training.learner import Diverged, Learner
 from repro.training.rollouts import Rollouts
 from repro.training.sampling import Sampler
 from repro.training.schedule import LaggedSource
+from repro.training.trees import TreeSource
 
 
 def train(config: RunConfig, folder: Path, progress: Callable[[dict], None] | None = None) -> dict[str, Any]:
     """Run or resume one run in `folder` and return its result; a finished run is returned as it is.
 
-    Progress is called with {"update", "updates"} after each update. A NaN loss ends the run as "diverged", kept. Raises
-    ReproError for a device that is not there, a locked or damaged folder, or a checkpoint that cannot be loaded.
+    Progress is called with {"update", "updates"} after each update; where a budget of generations ends the run,
+    "updates" is an estimate by the share of it that is spent. A NaN loss ends the run as "diverged", kept. A run whose
+    exploration finds nothing more to sample ends early as "finished", with "exhausted" in its result. Raises ReproError
+    for a device that is not there, a locked or damaged folder, or a checkpoint that cannot be loaded.
     """
     check_device(config.device)
     torch.set_num_threads(config.training.threads)
@@ -49,33 +54,43 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
     policy = warm_start(key, data_folder() / "cache", config.device, progress)
     started = time.perf_counter()  # the warm start is shared by all arms of a seed: no arm is charged for it
     learner = Learner(policy, recipe, training)
-    fresh = {"update": 0, "log": None, "source": None, "sampler": None, "seconds": 0.0}
+    fresh = {"update": 0, "log": None, "source": None, "sampler": None, "counts": None, "seconds": 0.0}
     state = load_checkpoint(run.folder, learner) or fresh
     run.log.rewind(state["log"])
     heldout = environments.heldout(config.world)
     sampler = Sampler(config, policy, state["sampler"])
     check_context(config, policy, sampler.queries, heldout)
     unit = accounting.cost(policy.model.config, parameter_count(policy))
-    status, update = "finished", state["update"]
+    status, update, counts = "finished", state["update"], Counts(state["counts"])
+    counted = training.generations is not None or environments.multi_turn(config.world)
+    save_due = False
+
+    def log(records: Iterable[dict]) -> None:
+        for entry in records:
+            run.log.append(entry)
 
     def evaluation(update: int, end: bool = False) -> None:
         sizes = config.evaluation
         queries, samples = (sizes.final_queries, sizes.final_samples) if end else (sizes.queries, sizes.samples)
-        for record in evaluate(policy, heldout, config, queries, samples, update):
-            run.log.append(record)
-        for record in probes.asked_with_hints(policy, heldout, config, update, end or update == 0):
-            run.log.append(record)
+        for temperature in (None, *(sizes.also if end or update == 0 else ())):
+            records = evaluate(policy, heldout, config, queries, samples, update, temperature)
+            log(entry | ({"generations": counts.generations} if counted else {}) for entry in records)
+        log(probes.asked_with_hints(policy, heldout, config, update, end or update == 0))
+
+    def clock() -> int:
+        return update if training.generations is None else counts.generations
+
+    def over() -> bool:
+        return update >= training.updates or clock() >= (training.generations or training.updates)
 
     if update == 0:
-        for opened in probes.opening(sampler.queries, policy, config):
-            run.log.append(opened)
+        log(probes.opening(sampler.queries, policy, config))
         evaluation(0)
     with rollout_source(config, policy, sampler, state["source"]) as source:
-        for update in range(state["update"], training.updates):
+        while not over():
             supply = source.next(update)
-            for profile in sampler.profiled():
-                run.log.append(profile)
-            if supply is None:  # the allocation asks for no more
+            log(sampler.profiled() + source.records())
+            if supply is None:  # the allocation asks for no more, or exploration finds none
                 break
             rollouts, waiting = supply
             split = training.gradient_split_every and (update + 1) % training.gradient_split_every == 0
@@ -85,27 +100,31 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
                 run.log.append({"kind": "diverged", "update": update + 1, "reason": str(error)})
                 status = "diverged"
                 break
+            before = clock()
+            counts.add(rollouts)
+            line = record(rollouts, metrics | waiting | measure(batch, recipe), unit)
+            run.log.append(line | (counts.metrics() if counted else {}))
             source.updated(update)
-            run.log.append(record(rollouts, metrics | waiting | measure(batch, recipe), unit))
-            done = update + 1
-            if config.evaluation.every and done % config.evaluation.every == 0 and done < training.updates:
-                evaluation(done)
-            if training.checkpoint_every and done % training.checkpoint_every == 0 and done < training.updates:
-                seconds = state["seconds"] + time.perf_counter() - started
+            log(source.records())
+            update += 1
+            if due(config.evaluation.every, before, clock()) and not over():
+                evaluation(update)
+            save_due |= due(training.checkpoint_every, before, clock())
+            if save_due and not over() and (kept := source.state()) is not None:
+                save_due = False
                 save_checkpoint(
                     run.folder,
                     learner,
                     {
-                        "update": done,
+                        "update": update,
                         "log": run.log.mark(),
-                        "source": source.state(),
+                        "source": kept,
                         "sampler": sampler.state(),
-                        "seconds": seconds,
+                        "counts": counts.state(),
+                        "seconds": state["seconds"] + time.perf_counter() - started,
                     },
                 )
-            progress({"update": done, "updates": min(training.updates, sampler.expected() or training.updates)})
-        else:
-            update = training.updates
+            progress({"update": update, "updates": expected(update, training, sampler, counts)})
     # A diverged run is evaluated as well: the update that failed has not touched its weights.
     evaluation(update, end=True)
     result = run.finish(
@@ -114,6 +133,7 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
             "updates": update,
             "parameters": unit.parameters,
             "seconds": state["seconds"] + time.perf_counter() - started,
+            **({"exhausted": True} if source.exhausted else {}),
         }
     )
     (run.folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -123,7 +143,9 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
 @contextlib.contextmanager
 def rollout_source(config: RunConfig, policy: Policy, sampler: Sampler, state: dict | None) -> Iterator[Any]:
     """The source that the config's schedule names; its processes end with the block."""
-    if isinstance(config.schedule, Asynchronous):
+    if isinstance(config.recipe.exploration, ThreeSPO):
+        source = TreeSource(config, policy, sampler.queries, state)
+    elif isinstance(config.schedule, Asynchronous):
         for choice in (config.recipe.allocation, config.recipe.guidance):
             if not isinstance(choice, Uniform | Unguided | ExpertTrace):
                 raise ReproError(
@@ -136,6 +158,14 @@ def rollout_source(config: RunConfig, policy: Policy, sampler: Sampler, state: d
         source = LaggedSource(config.schedule, config.seed, config.training.updates, sampler, state)
     with source:
         yield source
+
+
+def expected(update: int, training: TrainingConfig, sampler: Sampler, counts: Counts) -> int:
+    """How many updates there will be, as far as that is known: from the allocation, or the share of a budget spent."""
+    known = min(training.updates, sampler.expected() or training.updates)
+    if training.generations is not None:
+        known = min(known, update * training.generations // counts.generations)
+    return max(known, update)
 
 
 def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:

@@ -18,12 +18,15 @@ from typing import Any, NamedTuple
 
 import torch
 
+from repro.algorithms.gigpo import GiGPO
 from repro.environments import World, multi_turn, reward
 from repro.environments.query import Query
 from repro.policy.decoder import Decoder
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.sampler import Completion, sample
+from repro.training.accounting import Requests
 from repro.training.config import RunConfig
+from repro.training.counts import Met
 from repro.training.episodes import Outcome, Played, Start, Turn, play
 
 MISMATCH_ROWS = 8  # responses per batch whose log-probabilities are recomputed as the trainer does
@@ -75,6 +78,21 @@ class Rollouts:
     episodes: list[Outcome] = field(default_factory=list)
     episode_B: list[int] = field(default_factory=list)
     turn_B: list[int] = field(default_factory=list)
+    # Where credit goes by turns: what each row's turn earned, and the state that it began in.
+    turn_reward_B: list[float] = field(default_factory=list)
+    state_B: list[str] = field(default_factory=list)
+    # Where exploration gives the credit itself.
+    advantage_B: list[float] = field(default_factory=list)
+    # How sampling went since the update before, if not as the prompts, rows and unused responses say.
+    requests: list[Requests] = field(default_factory=list)
+    met: list[list[int]] = field(default_factory=list)  # states, see `counts.Met`
+
+    @property
+    def generations(self) -> int:
+        """Responses sampled since the update before."""
+        if self.requests:
+            return sum(len(batch.lengths) for batch in self.requests)
+        return len(self.responses) + len(self.unused)
 
     def compared(self) -> tuple[list[float], list[int], Sequence[int]]:
         """(rewards, groups, place of each row among them) of all that was drawn, trained on or not.
@@ -91,8 +109,8 @@ class Rollouts:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Rollouts:
-        unused = [Unused(*entry) for entry in data["unused"]]
-        return cls(**{**data, "unused": unused, "episodes": [Outcome(*entry) for entry in data.get("episodes", [])]})
+        kinds = {"unused": Unused, "episodes": Outcome, "requests": Requests}
+        return cls(**data | {name: [kind(*entry) for entry in data.get(name, [])] for name, kind in kinds.items()})
 
 
 def request_seed(seed: int, update: int, group: int, member: int, turn: int | None = None) -> int:
@@ -106,11 +124,15 @@ def reward_of(world: World, query: Query, policy: Any, completion: Completion) -
     return reward(world, query, policy.decode(completion.tokens)) if completion.finished else 0.0
 
 
-def draw(dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, config: RunConfig, update: int) -> None:
+def draw(
+    dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, config: RunConfig, update: int,
+    met: Met | None = None,
+) -> None:  # fmt: skip
     """Sample and score `sizes[g]` more responses (or episodes) of each group, under the weights of `dec`, together.
 
     `policy` encodes, decodes and names the end token. A response's request seed depends on the run's seed, the update,
-    its group and its number in the group, so that it is the same whatever else is drawn beside it or before.
+    its group and its number in the group, so that it is the same whatever else is drawn beside it or before. The states
+    that episodes come through are noted in `met`.
     """
     prompt_B = [g for g, size in enumerate(sizes) for _ in range(size)]
     seeds = [
@@ -120,7 +142,7 @@ def draw(dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, co
     ]
     if multi_turn(config.world):
         starts = [Start(groups[g].query, groups[g].prompt, seed) for g, seed in zip(prompt_B, seeds, strict=True)]
-        for g, one in zip(prompt_B, play(dec, policy, starts, config), strict=True):
+        for g, one in zip(prompt_B, play(dec, policy, starts, config, met), strict=True):
             groups[g].played.append(one)
         return
     training = config.training
@@ -140,6 +162,7 @@ def batch(
     update: int,
     version: int,
     seconds: float,
+    met: Met | None = None,
 ) -> Rollouts:
     """The groups as one update's rollouts; `kept[g]` are the responses of group g that are trained on.
 
@@ -162,7 +185,7 @@ def batch(
     rest = [(g, i, t) for g, i, t in place if (g, i) not in chosen]
     prompts, prompt_B = [list(prompt) for _, _, prompt in places], [place[row] for row in rows]
     completions = [groups[g].played[i].turns[t].completion for g, i, t in rows]
-    several = multi_turn(config.world)
+    several, by_turns = multi_turn(config.world), isinstance(config.recipe.credit, GiGPO)
     number = {member: e for e, member in enumerate(every)}
     return Rollouts(
         update=update,
@@ -175,7 +198,7 @@ def batch(
         behaviour_logp=[c.logprobs for c in completions],
         reward_B=[groups[g].played[i].reward for g, i, _ in rows],
         finished_B=[c.finished for c in completions],
-        mismatch_kl=_mismatch(dec, prompts, prompt_B, completions, update, config.training.temperature),
+        mismatch_kl=mismatch(dec, prompts, prompt_B, completions, update, config.training.temperature),
         seconds=seconds,
         unused=[
             Unused(place[g, i, t], g, groups[g].played[i].reward, len(groups[g].played[i].turns[t].completion.tokens))
@@ -184,11 +207,15 @@ def batch(
         episodes=[groups[g].played[i].outcome(g) for g, i in every] if several else [],
         episode_B=[number[g, i] for g, i, _ in rows] if several else [],
         turn_B=[t for _, _, t in rows] if several else [],
+        turn_reward_B=[groups[g].played[i].turns[t].reward for g, i, t in rows] if by_turns else [],
+        state_B=[groups[g].played[i].turns[t].state for g, i, t in rows] if by_turns else [],
+        met=met.hashes() if met else [],
     )
 
 
 @torch.no_grad()
-def _mismatch(dec: Decoder, prompts, prompt_B, completions, update: int, temperature: float) -> float:
+def mismatch(dec: Decoder, prompts, prompt_B, completions, update: int, temperature: float) -> float:
+    """k3 estimate, over some rows, of KL(sampler || trainer) under the very weights that sampled."""
     rows = [(update * MISMATCH_ROWS + i) % len(completions) for i in range(min(MISMATCH_ROWS, len(completions)))]
     used = sorted({prompt_B[b] for b in rows})
     lay = layout(

@@ -14,6 +14,7 @@ from repro.algorithms.smepo import failures
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.training.config import RunConfig
+from repro.training.counts import Met
 from repro.training.profiling import take_profile
 from repro.training.rollouts import Group, Rollouts, batch, draw
 
@@ -59,6 +60,7 @@ class Sampler:
             self._profile(update, samples)
         started = time.perf_counter()
         dec, groups, looked = self.policy.decoder(), {}, {}
+        met = Met() if environments.multi_turn(config.world) else None
 
         def play(allotment: list[tuple[int, int]]) -> None:
             sizes: dict[int, int] = {}
@@ -69,7 +71,8 @@ class Sampler:
                     if index not in groups:
                         groups[index] = self._group(len(groups), index)
             if sizes:
-                draw(dec, self.policy, [groups[i] for i in sizes], list(sizes.values()), config=config, update=update)
+                some, counts = [groups[i] for i in sizes], list(sizes.values())
+                draw(dec, self.policy, some, counts, config=config, update=update, met=met)
             looked.update({index: Drawn(index, tuple(groups[index].rewards)) for index in sizes})
 
         while wanted := self._allot(update, list(looked.values())):
@@ -90,6 +93,7 @@ class Sampler:
             update=update,
             version=version,
             seconds=time.perf_counter() - started,
+            met=met,
         )
 
     def _group(self, number: int, index: int) -> Group:

@@ -4,14 +4,15 @@ A source is a context manager with
 
 - `next(update)`: the rollouts that update consumes (numbered from 0), and measurements of the waiting; None: no more;
 - `updated(update)`: told after each update, so that it can take the new weights;
-- `state()`: JSON-able data from which a resumed source goes on.
+- `state()`: JSON-able data from which a resumed source goes on; None: not now, ask again after the next update;
+- `records()`: log lines of what happened since this was last asked; and `exhausted`: whether it ended for lack of work.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from repro.training.config import Lagged
 from repro.training.rollouts import Rollouts
@@ -23,7 +24,22 @@ def version_for(schedule: Lagged, seed: int, update: int) -> int:
     return max(update - lag, 0)
 
 
-class LaggedSource:
+class Source:
+    """A source without an inner life: nothing to report, and nothing to open or close."""
+
+    exhausted = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def records(self) -> list[dict[str, Any]]:
+        return []
+
+
+class LaggedSource(Source):
     """Rollouts with a lag of exactly K updates, in one process and bit for bit repeatable.
 
     Keeping rollouts is cheaper than keeping weights: as soon as version v exists, everything is sampled that later
@@ -49,12 +65,6 @@ class LaggedSource:
             self._draw(0)
         else:
             self.updates = state["updates"]
-
-    def __enter__(self) -> LaggedSource:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def next(self, update: int) -> tuple[Rollouts, dict[str, float]] | None:
         """The rollouts of an update and how many batches wait behind it; None after the last one."""

@@ -35,6 +35,9 @@ class Toy:
     def __init__(self, config: ToyConfig, query: Query):
         self.config, self.query = config, query
 
+    def state_key(self, with_goal: bool = False) -> str:
+        return f"turn {self.turn}, {'won' if self.won else 'open'}" + with_goal * f", {self.query.text}"
+
     def reset(self) -> str:
         self.turn, self.won, self.faults = 0, False, Faults()
         return self.query.text
