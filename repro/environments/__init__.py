@@ -24,8 +24,13 @@ from repro.environments.maths_world import MathsConfig
 from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
 from repro.environments.search import SearchConfig, SearchEpisode
+from repro.environments.webshop import world as webshop
+from repro.environments.webshop.world import ShopEpisode, WebShopConfig
 
-World = ArithmeticConfig | MathsConfig | GuidedArithmeticConfig | ProgramConfig | SearchConfig | AlfworldConfig
+World = (
+    ArithmeticConfig | MathsConfig | GuidedArithmeticConfig | ProgramConfig | SearchConfig | AlfworldConfig
+    | WebShopConfig
+)  # fmt: skip
 
 _MODULES: dict[type, ModuleType] = {
     ArithmeticConfig: arithmetic,
@@ -34,6 +39,7 @@ _MODULES: dict[type, ModuleType] = {
     ProgramConfig: program,
     SearchConfig: search,
     AlfworldConfig: alfworld,
+    WebShopConfig: webshop,
 }
 
 
@@ -63,7 +69,7 @@ class Episode(Protocol):
 
 
 # Config class -> Episode of (config, query).
-EPISODES: dict[type, Any] = {SearchConfig: SearchEpisode, AlfworldConfig: HouseholdEpisode}
+EPISODES: dict[type, Any] = {SearchConfig: SearchEpisode, AlfworldConfig: HouseholdEpisode, WebShopConfig: ShopEpisode}
 
 
 def train_list(world: World, seed: int) -> list[Query]:

@@ -1,8 +1,8 @@
-"""Expert demonstrations for the warm start of the search and the program world, with slips and with hints.
+"""Expert demonstrations for the warm start: with slips and hints in the search and the program world, games, purchases.
 
 A lesson is a tuple of texts, shown and done in turn: (question, trace) where one response is the whole answer,
-(observation, action, observation, action, ...) where an episode is played, with prompts for observations where the
-world words its own. Only what is done is learned.
+(observation, action, observation, action, ...) where an episode is played; or, where a world words its own prompts, a
+tuple of turns (prompt, action). Only what is done is learned.
 
 | | without a hint | with a hint |
 |---|---|---|
@@ -22,13 +22,17 @@ from typing import Any
 from repro.algorithms.masks import CodeBlocks, Entities, RandomMask
 from repro.algorithms.smepo import HINTS, ExpertTrace
 from repro.environments import program, search
+from repro.environments.alfworld import world as alfworld
+from repro.environments.alfworld.world import AlfworldConfig
 from repro.environments.guided_arithmetic import GuidedArithmeticConfig
 from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
 from repro.environments.search import SearchConfig, Slips
+from repro.environments.webshop import world as webshop
+from repro.environments.webshop.world import WebShopConfig
 from repro.policy.transcript import Transcript
 
-Lesson = tuple[str, ...]
+Lesson = tuple[str, ...] | tuple[tuple[str, str], ...]
 Lessons = tuple[Iterator[Query], Callable[[Query], Lesson], Callable[[Query], Lesson]]
 
 _COMMON = {name: HINTS[name] for name in ("full", "full_cut", "prefix_25", "prefix_50", "prefix_75")}
@@ -73,6 +77,26 @@ def program_lessons(world: ProgramConfig, settings: Any, seed: int) -> Lessons:
     )  # fmt: skip
 
 
+def household_lessons(world: AlfworldConfig, settings: Any, seed: int) -> Lessons:
+    """Games, see `alfworld.world.demonstration`. `settings` is a `warmstart.PlayedWarmStartConfig`."""
+    rng = random.Random(f"slips:{seed}")
+
+    def played(noise: float) -> Callable[[Query], Lesson]:
+        return lambda query: tuple(alfworld.demonstration(world, query, rng, noise))
+
+    return alfworld.stream(world, seed), played(settings.noise), played(settings.late_noise)
+
+
+def shop_lessons(world: WebShopConfig, settings: Any, seed: int) -> Lessons:
+    """Purchases, see `webshop.world.demonstration`. `settings` is a `warmstart.PlayedWarmStartConfig`."""
+    rng = random.Random(f"slips:{seed}")
+
+    def played(noise: float, slip: float) -> Callable[[Query], Lesson]:
+        return lambda query: tuple(webshop.demonstration(world, query, rng, noise, slip))
+
+    return webshop.stream(world, seed), played(settings.noise, 0.0), played(settings.late_noise, settings.slip)
+
+
 def _lessons(
     problems: Iterator[Query],
     slipped: Callable[[Query, random.Random, float, float], Query],
@@ -101,19 +125,18 @@ def _lessons(
     return problems, perfect, noisy
 
 
-def examples(
-    policy: Any, lesson: Lesson, history: int | None, worded: bool = False
-) -> list[tuple[list[int], list[int], list[bool]]]:
+def examples(policy: Any, lesson: Lesson, history: int | None) -> list[tuple[list[int], list[int], list[bool]]]:
     """(prompt, response, which of the response's tokens are learned), in tokens, as the policy will meet them in play.
 
     With the whole history in its prompts an episode is one response, in which observations are not learned: the same
     log-probabilities as turn by turn for half the tokens. With a shorter `history`, or in a world that words its own
-    prompts (`worded`), every turn is an example of its own.
+    prompts, every turn is an example by itself.
     """
+    if not isinstance(lesson[0], str):
+        turns = [(policy.encode(shown), [*policy.encode(done), policy.end_token]) for shown, done in lesson]
+        return [(shown, done, [True] * len(done)) for shown, done in turns]
     shown = [policy.encode(text) for text in lesson[0::2]]
     done = [policy.encode(text) + [policy.end_token] for text in lesson[1::2]]
-    if worded:
-        return [(prompt, action, [True] * len(action)) for prompt, action in zip(shown, done, strict=True)]
     if history is None:
         response, learned = [], []
         for turn, action in enumerate(done):

@@ -16,11 +16,13 @@ from repro import environments
 from repro.algorithms.smepo import HINTS
 from repro.config import config_hash, to_dict
 from repro.environments import World, arithmetic, guided_arithmetic
+from repro.environments.alfworld.world import AlfworldConfig
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.guided_arithmetic import GuidedArithmeticConfig
 from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
 from repro.environments.search import SearchConfig
+from repro.environments.webshop.world import WebShopConfig
 from repro.errors import ReproError
 from repro.policy import demonstrations
 from repro.policy.demonstrations import Lessons, examples
@@ -105,7 +107,26 @@ class DemonstrationConfig(WarmStartConfig):
             raise ReproError("warmstart: slip, route_slip, bare and trust are chances between 0 and 1")
 
 
-WarmStart = WarmStartConfig | GuidedWarmStartConfig | DemonstrationConfig
+@dataclass(frozen=True)
+class PlayedWarmStartConfig(WarmStartConfig):
+    """The warm start of worlds whose experts can play on from any state: `batch` counts episodes.
+
+    Each action is by chance `noise` one of the admissible ones instead of the expert's, and is learned as well, so that
+    the policy meets states off the expert's way and its distribution stays wide.
+    """
+
+    slip: float = 0.2  # noisy phase, WebShop: chance of each error of `webshop.expert.mistaken`; no other world has any
+    noise: float = 0.25
+    late_noise: float = 0.25  # in the noisy phase
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chances = self.slip, self.noise, self.late_noise
+        if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
+            raise ReproError("warmstart: slip, noise and late_noise are chances between 0 and 1")
+
+
+WarmStart = WarmStartConfig | GuidedWarmStartConfig | DemonstrationConfig | PlayedWarmStartConfig
 
 
 @dataclass(frozen=True)
@@ -158,8 +179,9 @@ def vocabulary(key: WarmStartKey) -> list[str]:
         raise ReproError(
             f"{type(key.world).__name__} with {type(key.warmstart).__name__}: a policy from scratch can be warmed up "
             "only on the arithmetic world in style 'symbols', whose words make up its vocabulary, with "
-            "WarmStartConfig, on the guided arithmetic world with GuidedWarmStartConfig, or on the search and the "
-            "program world with DemonstrationConfig; for any other world set policy.checkpoint to a folder or hub id"
+            "WarmStartConfig, on the guided arithmetic world with GuidedWarmStartConfig, on the search and the "
+            "program world with DemonstrationConfig, or on ALFWorld and WebShop with PlayedWarmStartConfig; for any "
+            "other world set policy.checkpoint to a folder or hub id"
         )
     known = demonstrations.FORMATS.get(type(key.world))
     if known is not None and not set(key.warmstart.hints) <= set(known):
@@ -210,6 +232,8 @@ TAUGHT: dict[type, tuple[type, Callable[..., Lessons]]] = {
     GuidedArithmeticConfig: (GuidedWarmStartConfig, guided_lessons),
     SearchConfig: (DemonstrationConfig, demonstrations.search_lessons),
     ProgramConfig: (DemonstrationConfig, demonstrations.program_lessons),
+    AlfworldConfig: (PlayedWarmStartConfig, demonstrations.household_lessons),
+    WebShopConfig: (PlayedWarmStartConfig, demonstrations.shop_lessons),
 }
 
 

@@ -44,7 +44,6 @@ class CompactConfig:
     colours: int = 6
     sizes: int = 4
     goals: int = 1200
-    heldout: int = 200
     results: int = 12
     per_page: int = 4
     seed: int = 0
@@ -56,11 +55,8 @@ class CompactConfig:
                 raise ReproError(
                     f"WebShop: the compact shop has {least} to {len(pool)} {name}; {name} is {getattr(self, name)}"
                 )
-        if self.products < 1 or not 0 < self.heldout < self.goals:
-            raise ReproError(
-                f"WebShop: {self.products} products with {self.goals} goals, {self.heldout} of them held out, "
-                "make no compact shop"
-            )
+        if self.products < 1 or self.goals < 1:
+            raise ReproError(f"WebShop: {self.products} products with {self.goals} goals make no compact shop")
 
 
 def shop(config: CompactConfig, **options: Any) -> Shop:

@@ -7,6 +7,7 @@ for and buys. It goes on from any state, so it also says what to do after somebo
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from repro.environments.webshop.engine import Shop, WebShop
 from repro.environments.webshop.goals import Goal
@@ -67,6 +68,22 @@ def wanted_options(product: Product, goal: Goal) -> dict[str, str]:
             best = max(offers, key=lambda offer: (offer[1] == value, _alike(offer[1], value)))
             chosen[best[0]] = best[1]
     return chosen
+
+
+def mistaken(shop: Shop, goal: Goal, rng: random.Random, chance: float) -> Goal:
+    """The goal as a careless shopper takes it, by whom the expert goes on to the end without noticing.
+
+    With the given chance each: another of the products found is the one to buy; a value asked for is taken for another
+    that the product offers, or forgotten.
+    """
+    others = [at for at in shop.hits(query(shop, goal)) if at != target(shop, goal)]
+    if others and rng.random() < chance:
+        goal = replace(goal, asin=shop.products[rng.choice(others)].asin)
+    product, options = shop.products[target(shop, goal)], wanted_options(shop.products[target(shop, goal)], goal)
+    for name, values in product.options:
+        if name in options and rng.random() < chance:
+            options[name] = rng.choice([None, *(value for value in values if value != options[name])])
+    return replace(goal, options=tuple((name, value) for name, value in options.items() if value is not None))
 
 
 def _alike(a: str, b: str) -> int:

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rapidfuzz import fuzz, utils
-
 from repro.environments.webshop.goals import Goal
 from repro.environments.webshop.normalize import normalize_colour
 from repro.environments.webshop.nouns import Nouns, rule_nouns
+from repro.environments.webshop.packages import package
 from repro.environments.webshop.product import Product
 
 THRESHOLD = 85  # points: a pair matches above it
@@ -109,9 +108,9 @@ def matches(a: str, b: str) -> bool:
 
 def token_set_ratio(a: str, b: str) -> int:
     """thefuzz's token set ratio, 0-100: 100 where the words of one text are among the other's."""
-    return round(fuzz.token_set_ratio(_plain(a), _plain(b)))
+    return round(package("rapidfuzz.fuzz").token_set_ratio(_plain(a), _plain(b)))
 
 
 @lru_cache(maxsize=65_536)
 def _plain(text: str) -> str:
-    return utils.default_process(text.translate(_DROP))
+    return package("rapidfuzz.utils").default_process(text.translate(_DROP))

@@ -13,11 +13,16 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
-import snowballstemmer
+
+from repro.environments.webshop.packages import package
+
+if TYPE_CHECKING:
+    import bm25s
 
 K1, B = 0.9, 0.4
 MAX_TERMS = 1024  # Lucene's limit on the clauses of a query
@@ -26,8 +31,12 @@ STOP_WORDS = frozenset(
     "to was will with".split()
 )
 _WORD = re.compile(r"(?:[^\W_]|(?<=[^\W\d_])[.'’](?=[^\W\d_])|(?<=\d)[.,](?=\d))+")
-_stem = snowballstemmer.stemmer("porter").stemWord
 _stems: dict[str, str] = {}
+
+
+@lru_cache
+def _stemmer():
+    return package("snowballstemmer").stemmer("porter")
 
 
 def terms(text: str) -> list[str]:
@@ -37,7 +46,7 @@ def terms(text: str) -> list[str]:
         stem = _stems.get(word)
         if stem is None:
             bare = word[:-2] if word.endswith(("'s", "’s")) else word
-            stem = _stems[word] = "" if bare in STOP_WORDS else _stem(bare)
+            stem = _stems[word] = "" if bare in STOP_WORDS else _stemmer().stemWord(bare)
         if stem:
             found.append(stem)
     return found
@@ -61,7 +70,7 @@ class SearchIndex:
             array("i", [vocabulary.setdefault(term, len(vocabulary)) for term in terms(document)])
             for document in documents
         ]
-        bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
+        bm25 = package("bm25s").BM25(k1=K1, b=B, method="lucene")
         vocabulary.setdefault("", len(vocabulary))  # bm25s wants a word, even where no document has any
         with np.errstate(invalid="ignore"):  # where no document has a word, their mean length is 0
             bm25.index((corpus, vocabulary), create_empty_token=False, show_progress=False)
@@ -91,7 +100,7 @@ class SearchIndex:
     @classmethod
     def load(cls, folder: Path) -> SearchIndex:
         """The index under `folder`, its arrays mapped from disk, not read."""
-        bm25 = bm25s.BM25.load(folder, mmap=True, show_progress=False)
+        bm25 = package("bm25s").BM25.load(folder, mmap=True, show_progress=False)
         return cls(bm25, np.load(folder / "order.npy", mmap_mode="r", allow_pickle=False))
 
 

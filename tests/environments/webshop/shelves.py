@@ -54,7 +54,7 @@ HUMAN = {
 
 
 def catalogue():
-    return Catalogue(ITEMS, ATTRIBUTES, HUMAN)
+    return Catalogue(list(ITEMS), ATTRIBUTES, HUMAN)
 
 
 def shop(human_goals=True, **config):

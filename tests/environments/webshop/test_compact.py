@@ -11,7 +11,7 @@ from repro.environments.webshop.engine import WebShop
 from repro.environments.webshop.goals import split
 from repro.errors import ReproError
 
-CONFIG = CompactConfig(products=24, kinds=4, goals=240, heldout=40)
+CONFIG = CompactConfig(products=24, kinds=4, goals=240)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_every_text_of_every_walk_is_in_the_vocabulary(shop):
 
 
 def test_goals_are_distinct_so_none_held_out_is_trained_on(shop):
-    training, heldout = split(shop.goals, CONFIG.heldout)
+    training, heldout = split(shop.goals, 40)
     assert (len(training), len(heldout)) == (200, 40)
 
     def without_price(goal):
@@ -123,10 +123,10 @@ def test_the_wrong_kind_earns_nothing_and_the_right_kind_a_part(shop):
 def test_impossible_small_shops_are_refused():
     with pytest.raises(ReproError, match="kinds is 99"):
         CompactConfig(kinds=99)
-    with pytest.raises(ReproError, match="held out"):
-        CompactConfig(goals=10, heldout=10)
+    with pytest.raises(ReproError, match="0 goals make no compact shop"):
+        CompactConfig(goals=0)
     with pytest.raises(ReproError, match="distinct instructions"):
-        generate(CompactConfig(products=1, goals=140, heldout=1))  # 9 ways to ask for features, 15 for options: 135
+        generate(CompactConfig(products=1, goals=140))  # 9 ways to ask for features, 15 for options: 135
 
 
 def test_a_product_that_no_query_finds_is_named(shop):
