@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from repro.errors import ReproError
-from repro.figures import style, theory
+from repro.figures import copying, guidance, style, targets, theory
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
 from repro.figures.curves import convergence, curve_figure
@@ -25,6 +25,15 @@ from repro.study import STUDIES, study_named, tables, theory_results
 
 __all__ = ["FIGURES", "curve_figure", "has_results", "regenerate", "results"]
 
+GUIDANCE_FIGURES: dict[str, Callable[..., Figure]] = {  # of every study of guidance by expert traces
+    "convergence": guidance.convergence,
+    "accuracy": guidance.accuracy,
+    "time_to_target": targets.time_to_target,
+    "copying": copying.copying,
+    "mixed": copying.mixed,
+    "clip": guidance.clip,
+    "doubt": guidance.doubt,
+}
 TIERS = ("smoke", "small")  # that have tables, weaker evidence first
 
 FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -> function of (tables, study)
@@ -41,6 +50,7 @@ FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -
         "learning_rate": learning_rate,
     },
     "sgpo_math": SGPO_FIGURES,
+    "smepo_math": GUIDANCE_FIGURES,
 }
 
 

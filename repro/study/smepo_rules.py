@@ -25,7 +25,7 @@ from repro.study.evidence import (
 )
 from repro.study.rules import MARGIN
 from repro.study.statistics import Interval, paired_t_interval, t_interval
-from repro.study.targets import AXES, HOLD, speed_up
+from repro.study.targets import AXES, HOLD, course, speed_up
 
 COPIED_HALF = 50.0  # points: a policy that copies more often than not
 HALF = 0.5  # of the pairs
@@ -135,7 +135,7 @@ WIDER_GAP = Rule(
 def _sooner(evidence: Evidence, arm: str, other: str, axis: str) -> Judgement:
     seeds = evidence.runs(arm).index.intersection(evidence.runs(other).index)
     target = float(evidence.points(other, "mean_at_k").reindex(seeds).mean()) / 100
-    found = speed_up(evidence.tables, arm, other, target, axis, seeds)
+    found = speed_up(*(course(evidence.tables, name, axis) for name in (arm, other)), target, seeds)
     if found is None:
         return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0), "no seed in common")
     sooner = 1 - found.a_faster_share.high, 1 - found.a_faster_share.low  # share of the decided pairs, its limits

@@ -7,6 +7,7 @@ that never do are censored at their end, not dropped. Evaluations stand some upd
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -51,27 +52,36 @@ def reached(curve: pd.Series, target: float, hold: int = HOLD) -> int | None:
     return None
 
 
-def times(tables: Tables, arm: str, target: float, axis: str) -> pd.DataFrame:
-    """`reached` (NaN: never, the run is censored) and `end` on an axis of AXES, by seed.
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What each seed's run of an arm had learned and spent, for looking up any number of targets."""
 
-    A target that the warm start already meets has cost one update, for a ratio of times needs a time above 0.
-    """
-    curves, cost = success(tables, arm), spent(tables, arm, axis)
-    rows = {}
-    for seed in curves.columns.intersection(cost.columns):
-        along, at = cost[seed].dropna(), reached(curves[seed], target)
-        rows[seed] = {"reached": np.nan if at is None else along.loc[max(at, 1)], "end": along.iloc[-1]}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["reached", "end"], dtype=float).rename_axis("seed")
+    success: pd.DataFrame
+    spent: pd.DataFrame
+
+    def times(self, target: float) -> pd.DataFrame:
+        """`reached` (NaN: never, the run is censored) and `end`, by seed.
+
+        A target that the warm start already meets has cost one update, for a ratio of times needs a time above 0.
+        """
+        rows = {}
+        for seed in self.success.columns.intersection(self.spent.columns):
+            along, at = self.spent[seed].dropna(), reached(self.success[seed], target)
+            rows[seed] = {"reached": np.nan if at is None else along.loc[max(at, 1)], "end": along.iloc[-1]}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["reached", "end"], dtype=float).rename_axis("seed")
 
 
-def speed_up(
-    tables: Tables, arm: str, other: str, target: float, axis: str, seeds: Sequence[int] | None = None
-) -> TimeRatio | None:
+def course(tables: Tables, arm: str, axis: str) -> Course:
+    """The course of an arm's runs on an axis of AXES."""
+    return Course(success(tables, arm), spent(tables, arm, axis))
+
+
+def speed_up(arm: Course, other: Course, target: float, seeds: Sequence[int] | None = None) -> TimeRatio | None:
     """Time of `other` over time of `arm` to the same target, paired by seed: above 1, `arm` is sooner. None: no pair.
 
     In the result `a` is `other` and `b` is `arm`.
     """
-    ours, theirs = times(tables, arm, target, axis), times(tables, other, target, axis)
+    ours, theirs = arm.times(target), other.times(target)
     shared = ours.index.intersection(theirs.index)
     shared = shared if seeds is None else shared.intersection(seeds)
     if shared.empty:

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from guidance_tables import arm, evidence, made, spread  # noqa: E402
 
+from repro.figures import FIGURES  # noqa: E402
 from repro.study import STUDIES, claims, targets  # noqa: E402
 from repro.study.definition import Study  # noqa: E402
 from repro.study.smepo_claims import MATHS, NOT_PLANNED, SMEPO_CLAIMS, smepo_claims  # noqa: E402
@@ -41,7 +42,7 @@ def test_claims_name_arms_and_figures_that_exist():
         assert (claim.rule.judge is None) == (not claim.arms)
         if claim.figure:
             path = Path(claim.figure)
-            assert path.parent == Path("figures") / claim.study, claim.id
+            assert path.parent == Path("figures") / claim.study and path.stem in FIGURES[claim.study], claim.id
 
 
 def test_published_differences():
@@ -152,10 +153,10 @@ def test_success_is_the_mean_over_levels_and_time_adds_up():
     for axis, at_40, end in (("updates", 40, 60), ("tokens", 280, 420), ("hours", 120 / 3600, 180 / 3600)):
         spent = targets.spent(tables, GRPO, axis)
         assert list(spent.columns) == [0, 1, 2, 3] and spent.loc[40, 2] == pytest.approx(at_40)
-        times = targets.times(tables, GRPO, 0.25, axis)
-        assert times.loc[1].tolist() == pytest.approx([at_40, end])
-    assert targets.times(tables, GRPO, 0.35, "updates")["reached"].isna().all()  # at the last alone
-    assert targets.times(tables, GRPO, 0.05, "updates")["reached"].tolist() == [1.0] * 4  # the warm start has it
+        assert targets.course(tables, GRPO, axis).times(0.25).loc[1].tolist() == pytest.approx([at_40, end])
+    course = targets.course(tables, GRPO, "updates")
+    assert course.times(0.35)["reached"].isna().all()  # at the last alone
+    assert course.times(0.05)["reached"].tolist() == [1.0] * 4  # the warm start has it
 
 
 SOON, LATE = (0.1, 0.4, 0.4, 0.4), (0.1, 0.2, 0.4, 0.4)
