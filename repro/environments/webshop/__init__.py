@@ -2,6 +2,7 @@
 
 `catalogue.open_shop(catalogue.generate(CatalogueConfig()))` opens a generated shop, `compact.shop(CompactConfig())` the
 small one for small policies, `data.load(DataConfig(folder))` the real files. `WebShop(shop, goal)` is one episode.
+`world` makes it one of the worlds that policies are trained in: turn limits, prompts, goals as queries.
 """
 
 from __future__ import annotations
