@@ -60,6 +60,11 @@ EVALS = {
 }
 PROFILES = dict.fromkeys("seed update samples solved queries".split(), "int32") | {"arm": "str", "charged": "bool"}
 EPOCHS = {"arm": "str", "seed": "int32", "epoch": "int32", "update": "int32", "generations": "int64"}
+PROBES = dict.fromkeys("arm probe format".split(), "str") | {
+    **dict.fromkeys("seed update queries samples".split(), "int32"),
+    **dict.fromkeys("mean_at_k pass_at_k seconds".split(), "float64"),
+}
+SOME = {"epochs": EPOCHS, "probes": PROBES}  # a study has those that were measured
 # In worlds of several turns, and where generations are the budget; a table has those that were measured.
 STATES = ("states_observation", "states_goal_observation", "states_state")
 MEASURED_RUNS = dict.fromkeys(("generations", "epochs", *STATES), "Int64") | {"exhausted": "boolean"}
@@ -69,13 +74,14 @@ MEASURED_EVALS = {"generations": "Int64", "won": "float64", "turns": "float64", 
 @dataclass(frozen=True, eq=False)
 class Tables:
     """A row a run; a run and update; a run, evaluation and level; a run, profile and number of successes; a run and
-    epoch of exploration."""
+    epoch of exploration; a run, update and probe."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame
     evals: pd.DataFrame
     profiles: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PROFILES)).astype(PROFILES))
     epochs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(EPOCHS)).astype(EPOCHS))
+    probes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PROBES)).astype(PROBES))
 
 
 def results_folder(study: str, tier: str, root: Path | None = None) -> Path:
@@ -110,7 +116,7 @@ def of_folders(
     folders: Iterable[Path], arms: dict[str, Any] | None = None, fraction: float = 0.5, **rule: int
 ) -> Tables:
     """The tables of any finished runs, without writing them; `arms` gives algorithm, condition and core."""
-    rows, curves, evals, profiles, epochs = [], [], [], [], []
+    rows, curves, evals, profiles, epochs, probes = [], [], [], [], [], []
     for folder in folders:
         result, stored = runs.read_result(folder), runs.read_config(folder)
         if result is None:
@@ -120,6 +126,7 @@ def of_folders(
         updates, explored = _records(metrics, "update"), _records(metrics, "epoch")
         tests = [record for record in metrics if record["kind"] == "eval"]
         profiled = [record for record in metrics if record["kind"] == "profile"]
+        probed = [{"format": "", **record} for record in metrics if record["kind"] == "probe"]
         arm = (arms or {}).get(config["arm"])
         row = {"study": config["study"], "tier": config["tier"], **key}
         row |= {name: getattr(arm, name, None) for name in ("algorithm", "condition", "core")}
@@ -127,16 +134,17 @@ def of_folders(
         temperature = config.get("training", {}).get("temperature", 1.0)
         row |= _learning(metrics, bool(explored), fraction, **rule) | _evaluation(tests, temperature)
         row |= _cost(updates, tests, result) | _profiling(profiled) | {"parameters": result.get("parameters")}
-        rows.append(row | _explored(updates, explored, result) | _origin(stored))
+        rows.append(row | _explored(updates, explored, result) | _asked(probed) | _origin(stored))
         curves += [key | record for record in updates]
         evals += [key | test for test in tests]
         epochs += [key | record for record in explored]
+        probes += [key | {name: value for name, value in test.items() if name != "kind"} for test in probed]
         profiles += [
             key | {name: record[name] for name in ("update", "samples", "charged")} | {"solved": k, "queries": n}
             for record in profiled
             for k, n in enumerate(np.bincount(record["solved"], minlength=record["samples"] + 1).tolist())
         ]
-    return _typed(*(pd.DataFrame(table) for table in (rows, curves, evals, profiles, epochs)))
+    return _typed(*(pd.DataFrame(table) for table in (rows, curves, evals, profiles, epochs, probes)))
 
 
 def missing(study: str, tier: str, cells: list[Any], root: Path | None = None) -> list[Any]:
@@ -153,8 +161,8 @@ def load(study: str, tier: str, root: Path | None = None) -> Tables:
     sums_path, remedy = folder / "SHA256SUMS", _remedy(folder, study, tier)
     sums = sums_path.read_text().splitlines() if sums_path.exists() else []
     tables = {"runs": RUNS, "curves": CURVES, "evals": EVALS, "profiles": PROFILES}
-    if any(line.endswith("  epochs.parquet") for line in sums):  # no study is made to have one
-        tables["epochs"] = EPOCHS
+    written = {line.rpartition("  ")[2] for line in sums}
+    tables |= {name: columns for name, columns in SOME.items() if f"{name}.parquet" in written}
     frames = {}
     for name, columns in tables.items():
         path = folder / f"{name}.parquet"
@@ -263,6 +271,20 @@ def _explored(updates: list[dict], epochs: list[dict], result: dict) -> dict:
     return row | ({"exhausted": result["exhausted"]} if "exhausted" in result else {})
 
 
+def _asked(probed: list[dict]) -> dict:
+    """What the probes with hints say at both ends: guided success, and shares of planted and of right answers."""
+    probed = [record for record in probed if record["probe"] != "format"]
+    row, last = {}, max((record["update"] for record in probed), default=0)
+    for record in probed:
+        for prefix in ["start_"] * (record["update"] == 0) + [""] * (record["update"] == last):
+            kind, _, hint = record["probe"].partition("_")
+            if kind == "planted":
+                row |= {f"{prefix}copied_{hint}": record["copied"], f"{prefix}solved_{hint}": record["mean_at_k"]}
+            else:
+                row[f"{prefix}{kind}"] = record["mean_at_k"]
+    return row
+
+
 def _cost(updates: list[dict], tests: list[dict], result: dict) -> dict:
     row = {name: _sum(updates, name) for name in SUMS}
     row["seconds_eval"] = _sum(tests, "seconds")
@@ -311,7 +333,8 @@ def _write(tables: Tables, arms: list[str], folder: Path) -> None:
     except OSError as error:
         raise ReproError(f"cannot make {folder}: {error.strerror}. Set REPRO_DATA to another folder") from error
     orders = {"runs": [], "curves": ["update"], "evals": ["update"], "profiles": ["update", "solved"]}
-    orders |= {"epochs": ["epoch"]} if len(tables.epochs) else {}
+    some = {"epochs": ["epoch"], "probes": ["update"]}
+    orders |= {name: order for name, order in some.items() if len(getattr(tables, name))}
     for name, order in orders.items():
         frame = getattr(tables, name)
         place = frame["arm"].map(lambda arm: rank.get(arm, len(rank)))
@@ -338,14 +361,15 @@ def _typed(
     evals: pd.DataFrame,
     profiles: pd.DataFrame,
     epochs: pd.DataFrame | None = None,
+    probes: pd.DataFrame | None = None,
 ) -> Tables:
-    """Fixed columns, then measured ones: in runs of levels (float64), in curves and epochs float32 and sorted."""
-    epochs = pd.DataFrame() if epochs is None else epochs
+    """Fixed columns, then measured ones: in runs of levels (float64), elsewhere float32 and sorted."""
+    epochs, probes = (pd.DataFrame() if frame is None else frame for frame in (epochs, probes))
     more = {name: MEASURED_RUNS.get(name, "float64") for name in runs.columns if name not in RUNS}
     tested = {name: kind for name, kind in MEASURED_EVALS.items() if name in evals.columns}
-    measured, counted = (
+    measured, counted, asked = (
         dict.fromkeys(sorted(set(frame.columns) - set(fixed)), "float32")
-        for frame, fixed in ((curves, CURVES), (epochs, EPOCHS))
+        for frame, fixed in ((curves, CURVES), (epochs, EPOCHS), (probes, PROBES))
     )
     return Tables(
         *(
@@ -356,6 +380,7 @@ def _typed(
                 (evals, EVALS | tested),
                 (profiles, PROFILES),
                 (epochs, EPOCHS | counted),
+                (probes, PROBES | asked),
             )
         )
     )

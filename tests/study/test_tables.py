@@ -369,16 +369,53 @@ def generic(column):
     return re.sub(r"^((?:start_)?(?:mean_at_k|pass_at_k|won|turns))_(?!t<T>).*?(_t<T>)?$", r"\1_<level>\2", column)
 
 
+def probed(config, root, copied=(0.25, 0.5, 0.75)):
+    """A guided run of two updates, probed after each; its warm start was asked with two formats."""
+    with runs.open_run(config, runs.run_folder(config, root)) as run:
+        for name, mean in (("", 0.25), ("full", 0.5)):
+            row = {"kind": "probe", "update": 0, "probe": "format", "format": name, "queries": 4, "samples": 2}
+            run.log.append(row | {"mean_at_k": mean, "pass_at_k": 0.75, "seconds": 0.5, "error_route": mean / 2})
+        for update, share in enumerate(copied):
+            row = {"kind": "probe", "update": update, "queries": 6, "samples": 1, "pass_at_k": 0.5, "seconds": 0.5}
+            for name, right in (("planted_full", 0.125), ("planted_own", 0.375)):
+                run.log.append(row | {"probe": name, "mean_at_k": right, "copied": share * (1 - right)})
+            run.log.append(row | {"probe": "guided", "mean_at_k": update / 4})
+        run.finish({"status": "finished", "updates": 2})
+
+
+def test_probes_with_hints_by_hand(tmp_path):
+    probed(STUDY.config("naive@lag16", 0, "smoke"), tmp_path)
+    record(STUDY.config("grpo@lag0", 0, "smoke"), tmp_path, RISE)  # not probed
+    result, _ = build(tmp_path)
+    row, plain = result.runs.to_dict("records")
+    expected = {
+        "start_guided": 0.0, "guided": 0.5, "start_copied_full": 0.21875, "copied_full": 0.65625, "solved_full": 0.125,
+        "start_copied_own": 0.15625, "copied_own": 0.46875, "start_solved_own": 0.375, "solved_own": 0.375,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected and math.isnan(plain["copied_full"])
+    assert math.isnan(row["mean_at_k"]) and set(result.probes["arm"]) == {"naive@lag16"}
+    asked = result.probes[result.probes["probe"] == "format"]
+    assert asked["format"].tolist() == ["", "full"] and asked["error_route"].tolist() == [0.125, 0.25]
+    assert result.probes[result.probes["probe"] == "guided"]["update"].tolist() == [0, 1, 2]
+    assert build(tmp_path)[0].probes.equals(result.probes)
+    path = tables.results_folder("fake", "smoke", tmp_path) / "probes.parquet"
+    path.unlink()
+    with pytest.raises(ReproError, match="probes.parquet is missing"):
+        tables.load("fake", "smoke", tmp_path)
+
+
 def test_the_data_dictionary_explains_every_column():
     known = documented()
-    assert set(tables.RUNS) <= known and set(tables.EVALS) <= known and set(tables.EPOCHS) <= known
+    assert set(tables.RUNS) <= known and set(tables.EVALS) <= known
+    assert set(tables.EPOCHS) <= known and set(tables.PROBES) <= known
     assert set(tables.MEASURED_RUNS) <= known and set(tables.MEASURED_EVALS) <= known
     assert {generic(column) for column in ("mean_at_k_hard", "won_valid_seen_t0.4", "start_won_t0.4", "turns")} == {
         "mean_at_k_<level>", "won_<level>_t<T>", "start_won_t<T>", "turns"
     }  # fmt: skip
     for path in sorted((runs.REPOSITORY / "data" / "results").glob("*/*/runs.parquet")):
         committed = tables.load(path.parent.parent.name, path.parent.name)
-        columns = {*committed.runs, *committed.curves, *committed.evals, *committed.profiles, *committed.epochs}
+        columns = {*committed.runs, *committed.curves, *committed.evals, *committed.profiles}
+        columns |= {*committed.epochs, *committed.probes}
         columns = {generic(column) for column in columns}
         assert columns <= known, f"{path.parent}: say in data/README.md what {sorted(columns - known)} mean"
 
