@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from repro.study.survival import crossing
 from repro.study.tables import Tables, full_evaluations
 
 CONVENTIONS = {
@@ -68,17 +69,8 @@ def cost_to_reach(tables: Tables, convention: str, threshold: float) -> pd.DataF
     keys, rows = [], []
     for key, run in points.dropna().groupby(level=["arm", "seed"]):
         success, bill = run["success"].to_numpy(), run["bill"].to_numpy()
-        above = (success >= threshold).nonzero()[0]
-        if not len(above):
-            reached = float("nan")
-        elif above[0] == 0:
-            reached = bill[0]
-        else:
-            b, a = above[0], above[0] - 1
-            share = (threshold - success[a]) / (success[b] - success[a])
-            reached = bill[a] + share * (bill[b] - bill[a])
         keys.append(key)
-        rows.append({"reached": reached, "end": bill[-1]})
+        rows.append({"reached": crossing(bill, success, threshold), "end": bill[-1]})
     index = pd.MultiIndex.from_tuples(keys, names=["arm", "seed"])
     return pd.DataFrame(rows, index=index, columns=["reached", "end"], dtype=float)
 

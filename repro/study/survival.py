@@ -20,6 +20,21 @@ from scipy import stats
 from repro.study.statistics import Interval, finite_vector, proportion_interval, t_interval, tail_probability
 
 
+def crossing(x: ArrayLike, y: ArrayLike, threshold: float) -> float:
+    """First x at which the line through the points (x, y), x in order, is at or above the threshold; nan if never.
+
+    A first point above it counts at its own x.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    above = (y >= threshold).nonzero()[0]
+    if not len(above):
+        return nan
+    if above[0] == 0:
+        return float(x[0])
+    b, a = above[0], above[0] - 1
+    return float(x[a] + (threshold - y[a]) / (y[b] - y[a]) * (x[b] - x[a]))
+
+
 @dataclass(frozen=True, eq=False)
 class SurvivalCurve:
     """Share of runs still without the event: a right-continuous step function, all arrays (K,).

@@ -227,3 +227,9 @@ def test_paired_log_ratio_covers():
         a, b = 0.5 * shared * rng.lognormal(0, 0.3, 5), shared * rng.lognormal(0, 0.3, 5)
         covered += 0.5 in sv.paired_time_ratio(a, b, 1e9, 1e9).ratio
     assert 0.91 < covered / 500 < 0.99
+
+
+@pytest.mark.parametrize(("y", "at"), [([0, 1], 0.5), ([0.5, 0], 0.0), ([0, 0.25, 0.75, 0.1], 1.5), ([0, 0.4], None)])
+def test_a_crossing(y, at):
+    found = sv.crossing(range(len(y)), y, 0.5)
+    assert found == pytest.approx(at) if at is not None else found != found
