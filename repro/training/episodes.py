@@ -105,8 +105,7 @@ def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig, 
             played[i].reward += reward
             played[i].faults["unfinished"] += not finished
             if not done:
-                closing = [] if finished else [policy.end_token]
-                transcripts[i] = transcripts[i].then(completion.tokens, closing + policy.encode(observation))
+                transcripts[i] = followed(policy, worlds[i], transcripts[i], completion, observation)
                 running.append(i)
         live, turn = running, turn + 1
     for one, world in zip(played, worlds, strict=True):
@@ -122,6 +121,16 @@ def present(policy: Any, world: environments.Episode, transcript: Transcript, hi
     """
     worded = getattr(world, "prompt", None)
     return policy.encode(worded()) if worded and transcript.actions else transcript.prompt(history)
+
+
+def followed(
+    policy: Any, world: environments.Episode, transcript: Transcript, completion: Completion, observation: str
+) -> Transcript:
+    """The transcript after a turn. Observations of a world that words its own prompts are not shown, hence not kept:
+    a small vocabulary need not know their words."""
+    closing = [] if completion.finished else [policy.end_token]
+    shown = [] if hasattr(world, "prompt") else policy.encode(observation)
+    return transcript.then(completion.tokens, closing + shown)
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:

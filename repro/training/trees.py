@@ -40,7 +40,7 @@ from repro.policy.transcript import Transcript
 from repro.training.accounting import Requests
 from repro.training.config import RunConfig
 from repro.training.counts import Met
-from repro.training.episodes import present
+from repro.training.episodes import followed, present
 from repro.training.rollouts import Rollouts, mismatch, request_seed
 from repro.training.schedule import Source
 
@@ -142,8 +142,7 @@ class Proposer:
         if led is None:
             transcript = Transcript.start(self.first[node.task.id])
         else:
-            closing = [] if led.completion.finished else [self.policy.end_token]
-            transcript = led.transcript.then(led.completion.tokens, closing + self.policy.encode(node.observation))
+            transcript = followed(self.policy, environment, led.transcript, led.completion, node.observation)
         if hasattr(environment, "prompt"):  # its own words for where it stands
             environment.restore(node.snapshot)
         return transcript, present(self.policy, environment, transcript, environments.history(world))

@@ -1,7 +1,6 @@
 """Episodes of several turns: played in step, scored once each, trained turn by turn, the same again after a kill."""
 
 import collections
-import functools
 import json
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from repro.algorithms.asympo import Naive
 from repro.algorithms.credit import EpisodeCredit, GroupCredit
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.smepo import HINTS
-from repro.environments import search
 from repro.environments.arithmetic import NAMES
 from repro.environments.search import SearchConfig
 from repro.errors import ReproError
@@ -196,7 +194,10 @@ def made_batch(kept=((0, 1), (0, 1))):
 
 
 class Narrated(Toy):
-    """A toy world that shows the number of the turn, and nothing else."""
+    """A toy world that shows the number of the turn, and nothing else; what it says has words that no policy knows."""
+
+    def step(self, action: str) -> tuple[str, float, bool]:
+        return "unheard of", *super().step(action)[1:]
 
     def prompt(self) -> str:
         return f"{NAMES[self.turn]} ?"
