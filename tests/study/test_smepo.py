@@ -1,39 +1,38 @@
-"""The maths study of SMEPO: its arms, and the checks of its warm start."""
+"""The studies of SMEPO: their arms, and the checks of their warm starts."""
 
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
-from repro.algorithms import ALGORITHMS, Recipe
-from repro.algorithms.credit import GroupCredit
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
 from repro.algorithms.smepo import HINTS
 from repro.config import config_hash
+from repro.study.smepo_arms import profiles
 from repro.study.smepo_math import CHECKS, GUIDANCE, SMEPO_MATH
 
 
-@pytest.fixture
-def paper_loss(monkeypatch):
-    monkeypatch.setitem(ALGORITHMS, "smepo_loss", Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std")))
-
-
-def test_arms_differ_in_the_hint_alone(paper_loss):
+def test_arms_differ_in_the_hint_alone():
     plain = SMEPO_MATH.config("grpo@wide", 3, "small")
     for name, (_, hint) in GUIDANCE.items():
         config = SMEPO_MATH.config(f"{name}@wide", 3, "small")
         assert config.recipe.guidance == (HINTS[hint] if hint else Unguided())
         assert config.recipe.objective == plain.recipe.objective == GRPO(eps_low=0.0, eps_high=5.0, dual_clip=3.0)
-        for part in ("world", "policy", "warmstart", "training", "evaluation", "schedule"):
+        for part in ("world", "policy", "warmstart", "training", "schedule"):
             assert getattr(config, part) == getattr(plain, part)
+        assert replace(config.evaluation, formats=plain.evaluation.formats) == plain.evaluation
+    assert set(plain.evaluation.formats) == {hint for _, hint in GUIDANCE.values()}  # GRPO's warm start is profiled
     assert SMEPO_MATH.config("smepo@usual", 0, "small").recipe.objective == GRPO()
     assert SMEPO_MATH.config("full@trusting", 0, "small").warmstart.doubt == 0.0
     assert SMEPO_MATH.config("full@doubting", 0, "small").warmstart.doubt == 0.5
 
 
 @pytest.mark.parametrize("tier", ["smoke", "small"])
-def test_every_cell_is_a_run_of_its_own(paper_loss, tier):
+def test_every_cell_is_a_run_of_its_own(tier):
     hashes = [config_hash(SMEPO_MATH.config(arm, 0, tier)) for arm in SMEPO_MATH.arms]
     assert len(set(hashes)) == len(hashes) == 20
     cells = SMEPO_MATH.cells(tier, seeds=1)
@@ -67,6 +66,20 @@ def profile(**changes):
 )
 def test_checks(changes, failing):
     assert [check.name for check in CHECKS if not check.holds(profile(**changes))] == failing
+
+
+def test_profiles_are_read_from_the_tables_of_runs():
+    rows = [
+        {"arm": "grpo@wide", "seed": seed, "update": 0, "probe": "format", "format": hint, "mean_at_k": row["mean"] / 2,
+         "pass_at_k": row["pass"], "error_route": row["route"], "error_fact": row["fact"], "error_value": row["value"],
+         "error_form": row["form"], "error_plan": float("nan"), "copied": float("nan")}
+        for seed in (0, 3) for hint, row in profile().items()
+    ]  # fmt: skip
+    rows += [rows[0] | {"arm": "grpo@trusting"}, rows[0] | {"probe": "guided", "mean_at_k": 9.0}]
+    read = profiles(SimpleNamespace(probes=pd.DataFrame(rows)))
+    assert list(read) == [0, 3] and read[0] == read[3]
+    assert read[0] == {hint: row | {"mean": row["mean"] / 2} for hint, row in profile().items()}
+    assert [check.name for check in CHECKS if not check.holds(read[0])] == []
 
 
 def test_needs_no_torch():
