@@ -125,6 +125,10 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
                     },
                 )
             progress({"update": update, "updates": expected(update, training, sampler, counts)})
+        if rest := source.rest(update):
+            counts.add(rest)
+            bill = accounting.update_flops(unit, rest, [])
+            log([{"kind": "rest", "update": update, "seconds_generate": rest.seconds} | bill | counts.metrics()])
     # A diverged run is evaluated as well: the update that failed has not touched its weights.
     evaluation(update, end=True)
     result = run.finish(

@@ -5,7 +5,9 @@ A source is a context manager with
 - `next(update)`: the rollouts that update consumes (numbered from 0), and measurements of the waiting; None: no more;
 - `updated(update)`: told after each update, so that it can take the new weights;
 - `state()`: JSON-able data from which a resumed source goes on; None: not now, ask again after the next update;
-- `records()`: log lines of what happened since this was last asked; and `exhausted`: whether it ended for lack of work.
+- `records()`: log lines of what happened since this was last asked;
+- `rest(update)`: what was sampled and will not be trained on, as rollouts without rows, once the run is over; None:
+  nothing. `exhausted`: whether it is over for lack of anything to sample.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ class Source:
 
     def records(self) -> list[dict[str, Any]]:
         return []
+
+    def rest(self, update: int) -> Rollouts | None:
+        return None
 
 
 class LaggedSource(Source):

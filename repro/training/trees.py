@@ -12,8 +12,8 @@ Where an update's rollouts come from, here:
 - each response's request seed depends on the run's seed, the epoch, its node and its number there;
 - rows of an update are the branches of its groups, with the advantages that exploration gave them; `group_B` counts the
   groups, each the branches of one state, and `reward_B` are step rewards (Eq. 2). All that was sampled since the
-  update before is on its bill: plain rollouts, single actions, continuations, dropped groups. What is sampled after a
-  run's last update is in no update's, but in the last epoch's `generations`.
+  update before is on its bill: plain rollouts, single actions, continuations, dropped groups. What is sampled after
+  the run's last update has a log line of its own ("rest").
 
 The released scripts train with a KL penalty to the warm start (k3, 0.01) and an entropy bonus (0.001); no objective
 here has either.
@@ -177,9 +177,8 @@ class TreeSource(Source):
             self._advance(update)
         if self.groups is None:
             return None
-        rollouts = self._batch(self.groups, update)
-        self.groups, self.seconds = None, 0.0
-        return rollouts, {"epoch": self.table.epoch}
+        groups, self.groups = self.groups, None
+        return self._batch(groups, update), {"epoch": self.table.epoch}
 
     def updated(self, update: int) -> None:
         """Explore on under the new weights, to the next groups or the end of the epoch."""
@@ -197,6 +196,9 @@ class TreeSource(Source):
         """A line for each epoch that has ended."""
         records, self.waiting = self.waiting, []
         return records
+
+    def rest(self, update: int) -> Rollouts | None:
+        return self._batch([], update) if self.proposer.requests else None
 
     @property
     def exhausted(self) -> bool:
@@ -237,6 +239,7 @@ class TreeSource(Source):
 
     def _batch(self, groups: list[Group], update: int) -> Rollouts:
         places: dict[tuple[int, ...], int] = {}
+        temperature = self.config.training.temperature
         rows = [
             (places.setdefault(tuple(branch.proposal.sample.prompt), len(places)), g, branch)
             for g, group in enumerate(groups)
@@ -246,9 +249,9 @@ class TreeSource(Source):
         prompts, samples = [list(prompt) for prompt in places], [branch.proposal.sample for _, _, branch in rows]
         # A rollout's own action may be from before the last update, and is not what these weights would sample.
         fresh = [(place, s.completion) for (place, _, _), s in zip(rows, samples, strict=True) if s.version == update]
-        checked = zip(*fresh, strict=True)
+        kl = mismatch(self.proposer.decoder, prompts, *zip(*fresh, strict=True), update, temperature) if fresh else 0.0
         requests, self.proposer.requests = self.proposer.requests, []
-        met = self.proposer.met.take()
+        seconds, self.seconds = self.seconds, 0.0
         return Rollouts(
             update=update,
             version=update,
@@ -260,9 +263,9 @@ class TreeSource(Source):
             behaviour_logp=[s.completion.logprobs for s in samples],
             reward_B=[branch.reward for _, _, branch in rows],
             finished_B=[s.completion.finished for s in samples],
-            mismatch_kl=mismatch(self.proposer.decoder, prompts, *checked, update, self.config.training.temperature),
-            seconds=self.seconds,
+            mismatch_kl=kl,
+            seconds=seconds,
             advantage_B=[branch.advantage for _, _, branch in rows],
             requests=requests,
-            met=met,
+            met=self.proposer.met.take(),
         )
