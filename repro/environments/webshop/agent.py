@@ -2,7 +2,7 @@
 
 In the compact shop a prompt is the task, the last turns, and the present page, and an answer is an action:
 
-    task : find soft shirt in navy under $40 | shop : search search soft shirt results : p07 soft shirt $27.0 : back
+    task : find soft shirt in navy under $40 | shop : search search soft shirt results : p07 soft shirt $27.0
 
 A language model is told more, in this order: the task, how many turns are gone, the last pages with the actions taken
 there, the present page, the actions on offer now, and the form of the answer. These parts, and the rule of what is

@@ -4,8 +4,11 @@ The rows, instructions, search, pages and reward are the same as of any catalogu
 (search, read results, open, read features, choose options, buy) and the same partial credit; only the texts are short:
 
     task : find cotton washable shirt in navy m under $40 | shop : search
-    task : find ... | results : p07 soft washable shirt $27.0 | p31 cotton shirt $14.0 | ... : back next
-    task : find ... | item p07 : soft washable shirt $27.0 | color red * navy | size s m : back prev ... buy
+    task : find ... | results : p07 soft washable shirt $27.0 | p31 cotton shirt $14.0 | ... : next
+    task : find ... | item p07 : soft washable shirt $27.0 | color red * navy | size s m
+
+Buttons are named only where they may be missing: next and prev on results. (All pages but the search page have back,
+products and their sub-pages prev, products description, features, reviews and buy.)
 
 A title tells two of a product's three attributes; its features and description tell all. Instructions are distinct,
 so none that is held out is trained on.

@@ -140,10 +140,11 @@ def _whitespace(text: str) -> str:
 
 
 def compact_words(page: str, contents: Sequence[Sequence[str]], buttons: Iterable[str]) -> str:
-    """A compact page: its name, its contents and its buttons, set off by ":", in lower case.
+    """A compact page: its name, its contents and, of its buttons, those that such pages do not always have; lower case.
 
-    results : b12 cotton navy shirt $20 | b07 silk shirt $35 : back next
-    item b12 : cotton navy shirt $20 | color red * navy | size s m : back prev description features reviews buy
+    results : b12 cotton navy shirt $20 | b07 silk shirt $35 : next
+    item b12 : cotton navy shirt $20 | color red * navy | size s m
     """
     body = " | ".join(" ".join(content) for content in contents) or "none"
-    return " ".join(f"{page} : {body} : {' '.join(COMPACT_NAMES[button] for button in buttons)}".lower().split())
+    turning = " ".join(COMPACT_NAMES[button] for button in buttons if page == "results" and button in (PREV, NEXT))
+    return " ".join(f"{page} : {body}{f' : {turning}' if turning else ''}".lower().split())

@@ -4,8 +4,8 @@
     query = train_list(config, seed=0)[0]
     episode = ShopEpisode(config, query)
     episode.reset()                            # 'shop : search'
-    episode.step("search soft shirt")          # ('results : p32 soft ... : back next', 0.0, False)
-    episode.step("click p32")                  # ('item p32 : soft ... | color ... | size ... : ... buy', 0.0, False)
+    episode.step("search soft shirt")          # ('results : p32 soft ... : next', 0.0, False)
+    episode.step("click p32")                  # ('item p32 : soft ... | color ... | size ...', 0.0, False)
     episode.step("click buy")                  # ('bought p32', 0.75, True)
 
 Observations are pages without the instruction, as in the released 3SPO code: texts that all goals share. What the

@@ -143,7 +143,7 @@ def test_what_goes_wrong_is_counted_and_changes_nothing():
         assert episode.step(action) == ("shop : search", 0.0, False)
     assert episode.state_key() == start
     assert episode.faults == Faults(malformed=5, absent=2)
-    assert episode.step("search zzz")[0] == "results : none : back"
+    assert episode.step("search zzz")[0] == "results : none"
     assert episode.faults == Faults(malformed=5, absent=2, no_hits=1)
 
 
@@ -179,7 +179,7 @@ def test_a_snapshot_restores_all_that_play_depends_on():
 
 def test_prompts_say_the_instruction_once_and_the_last_turns():
     episode = begun(history=2)
-    head, (shop, results) = f"task : {episode.query.text} |", ("shop : search", "results : none : back")
+    head, (shop, results) = f"task : {episode.query.text} |", ("shop : search", "results : none")
     assert episode.prompt() == f"{head} {shop}" == environments.asked(CONFIG, episode.query).text
     episode.step("search zzz")
     assert episode.prompt() == f"{head} {shop} search zzz {results}"
