@@ -49,7 +49,7 @@ FORMATS: dict[type, dict[str, ExpertTrace]] = {  # by world: the hints that its 
         "entities_found": _masked(Entities(keep_given=True)),
         "random": _masked(RandomMask(Entities())),
     },
-    ProgramConfig: _COMMON | {"code": _masked(CodeBlocks())},
+    ProgramConfig: _COMMON | {"code": _masked(CodeBlocks()), "random": _masked(RandomMask(CodeBlocks()))},
 }  # fmt: skip
 
 

@@ -38,7 +38,8 @@ from repro.environments.query import Query
 from repro.errors import ReproError
 
 NAMES = "apple basil cedar daisy elder fig grape hazel iris jade kiwi lemon mango nut olive plum".split()
-HINT_WORDS = ("<hint>", "</hint>", "[CODE]")
+BLANK = "[CODE]"  # a random mask may begin at a constant: then its operator stays
+HINT_WORDS = ("<hint>", "</hint>", BLANK)
 RETURN = "return"
 CONSTANTS = range(2, 6)
 NUMBERS = range(0, 21)  # what a visible example may show
@@ -112,7 +113,8 @@ class ProgramConfig:
 def vocabulary(config: ProgramConfig) -> list[str]:
     """Every word of this world's tasks, traces and hints."""
     functions = [symbol for symbol in OPERATIONS.values() if symbol in FUNCTIONS]
-    operators = [f"{s}{c}" for s in OPERATIONS.values() if s not in FUNCTIONS for c in CONSTANTS]
+    symbols = [symbol for symbol in OPERATIONS.values() if symbol not in FUNCTIONS]
+    operators = [f"{symbol}{constant}" for symbol in symbols for constant in (*CONSTANTS, BLANK)]
     marks = [INPUT, ":", "in", "out", RETURN, "plan", FENCE, "="]
     numbers = [str(number) for number in NUMBERS]
     return [*NAMES[: config.names], *OPERATIONS, *functions, *operators, *marks, *numbers, *HINT_WORDS]

@@ -237,11 +237,12 @@ def test_the_refusal_says_what_would_do():
 )
 def test_the_vocabulary_is_every_word_and_no_more(config):
     words = vocabulary(config)
-    assert len(words) == len(set(words)) <= 100
+    assert len(words) == len(set(words)) <= 107
     rng, used = random.Random(0), set()
     for query in some(replace(config, examples=3), 400):
         used |= {*query.text.split(), *query.trace.split(), *slipped(query, rng, 0.2, 0.2).trace.split()}
-    assert used == set(words) - {"<hint>", "</hint>", "[CODE]"}
+    marks = {word for word in words if "[CODE]" in word}
+    assert used == set(words) - {"<hint>", "</hint>"} - marks and len(marks) == 8  # alone, and behind each operator
 
 
 @pytest.mark.parametrize("response", [
