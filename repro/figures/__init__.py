@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from repro.errors import ReproError
-from repro.figures import copying, guidance, style, targets, theory
+from repro.figures import copying, guidance, masks, style, targets, theory
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
 from repro.figures.curves import convergence, curve_figure
@@ -33,6 +33,7 @@ GUIDANCE_FIGURES: dict[str, Callable[..., Figure]] = {  # of every study of guid
     "mixed": copying.mixed,
     "clip": guidance.clip,
     "doubt": guidance.doubt,
+    "masks": masks.masks,
 }
 TIERS = ("smoke", "small")  # that have tables, weaker evidence first
 

@@ -59,7 +59,7 @@ def test_all_figures_draw_without_a_warning_and_state_their_seeds(drawn):
     assert len(drawn) == len(FIGURES["smepo_math"]) >= 7
     for stem, figure in drawn.items():
         assert isinstance(figure, Figure) and np.isclose(figure.get_size_inches()[0], style.WIDTH)
-        assert f"{SEEDS} paired seeds an arm" in caption(figure), stem
+        assert stem == "masks" or f"{SEEDS} paired seeds an arm" in caption(figure), stem
         assert "not evidence" not in caption(figure)
 
 
@@ -128,7 +128,7 @@ def test_conditions_stand_below_each_other_and_the_papers_is_filled(drawn):
         assert faces.pop("wide") == guidance.LOOKS["full"].colour and set(faces.values()) == {"white"}
 
 
-@pytest.mark.parametrize("stem", list(FIGURES["smepo_math"]))
+@pytest.mark.parametrize("stem", [stem for stem in FIGURES["smepo_math"] if stem != "masks"])
 def test_interim_tables_are_drawn(stem):
     """One run of one arm without any probe; then one that is in no group of the core."""
     for name in (SMEPO, "prefix25@wide"):
