@@ -12,10 +12,11 @@ import torch
 
 from repro import environments
 from repro.algorithms import Recipe
-from repro.algorithms.adaptive import DynamicSampling
+from repro.algorithms.adaptive import DynamicSampling, ReinforceAda
 from repro.algorithms.allocation import Uniform
 from repro.algorithms.asympo import Naive
 from repro.algorithms.credit import EpisodeCredit, GroupCredit
+from repro.algorithms.gigpo import GiGPO
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.smepo import HINTS
 from repro.environments.arithmetic import NAMES
@@ -280,6 +281,50 @@ def test_advantages_by_hand(credit):
     # The episode that lost is not trained on: it stays in the baseline, and its two turns leave the mean.
     part, _ = learner._score(made_batch(kept=((0,), ())))
     assert part.advantage_B.tolist() == pytest.approx([1 / 2] * 3)
+
+
+def gigpo_batch(kept=((0, 1), (0, 1))):
+    """The same, with the reward of each turn and the state it began in: `b` is met once by each episode."""
+    groups = hand_made()
+    states = [["a", "b", "c"], ["b", "d"]]
+    for one, seen in zip(groups[0].played, states, strict=True):
+        earned = [0.0] * (len(seen) - 1) + [one.reward]
+        one.turns = [t._replace(reward=r, state=s) for t, r, s in zip(one.turns, earned, seen, strict=True)]
+    config = replace(CONFIG, recipe=Recipe(Naive(), GiGPO(gamma=0.5, step_weight=2.0)))
+    options = {"config": config, "update": 0, "version": 0, "seconds": 0.0}
+    return config, batch(toy_policy().decoder(), groups, list(map(list, kept)), **options)
+
+
+def test_gigpo_by_hand():
+    """Rewards 1 and 0: 1/2 and -1/2 for the episodes. R_t of the first: 1/4, 1/2, 1; of the second: 0, 0. In `b` that
+    is 1/2 against 0, so 1/4 and -1/4, twice; all other states are met once."""
+    config, rollouts = gigpo_batch()
+    assert rollouts.turn_reward_B == [0, 0, 0, 0, 1, 0, 0] and rollouts.state_B == ["a", "b", "b", "d", "c", "", ""]
+    learner = Learner(toy_policy(), config.recipe, config.training)
+    seen, _ = learner._score(Rollouts.from_json(json.loads(json.dumps(rollouts.to_json()))))
+    assert seen.advantage_B.tolist() == [1 / 2, -1, 1, -1 / 2, 1 / 2, 0, 0]
+    metrics, _ = learner.update(rollouts)
+    assert metrics["trained_B"] == [True] * 5 + [False] * 2
+
+
+def test_gigpo_needs_whole_groups():
+    config, rollouts = gigpo_batch(kept=((0,), ()))
+    with pytest.raises(ReproError, match="GiGPO compares .* choose recipe.allocation=Uniform, or recipe.credit"):
+        Learner(toy_policy(), config.recipe, config.training).update(rollouts)
+    _, rollouts = gigpo_batch(kept=((0, 1), ()))  # the other group is left out as a whole
+    Learner(toy_policy(), config.recipe, config.training).update(rollouts)
+    with pytest.raises(ValueError, match="GiGPO compares"):
+        replace(config.recipe, allocation=ReinforceAda())
+
+
+def test_states_and_rewards_of_turns_are_those_of_the_world(policy):
+    config = replace(on({"wage": 0.25}), recipe=replace(CONFIG.recipe, credit=GiGPO()))
+    _, played = played_by(policy, config)
+    _, plain = played_by(policy, on({"wage": 0.25}))
+    for one, other in zip(played, plain, strict=True):
+        assert [turn.state for turn in one.turns] == [f"turn {t}, open" for t in range(len(one.turns))]
+        assert sum(turn.reward for turn in one.turns) == one.reward == other.reward
+        assert {turn.state for turn in other.turns} == {""}  # not asked for
 
 
 def test_a_single_turn_is_an_episode():

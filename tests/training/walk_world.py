@@ -96,7 +96,5 @@ def walk_policy(scale: float = 0.1) -> Policy:
     return stir(build(PolicyConfig(**vars(SHAPE)), WORDS, 0), scale)
 
 
-def install(patch) -> None:
-    """Make the world known for as long as `patch` (a pytest MonkeyPatch) lasts."""
-    patch.setitem(environments._MODULES, WalkConfig, Module)
-    patch.setitem(environments.EPISODES, WalkConfig, Walk)
+environments._MODULES[WalkConfig] = Module  # from here on: a config of a run with trees asks at once what its world is
+environments.EPISODES[WalkConfig] = Walk
