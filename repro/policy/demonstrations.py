@@ -81,10 +81,10 @@ def household_lessons(world: AlfworldConfig, settings: Any, seed: int) -> Lesson
     """Games, see `alfworld.world.demonstration`. `settings` is a `warmstart.PlayedWarmStartConfig`."""
     rng = random.Random(f"slips:{seed}")
 
-    def played(noise: float) -> Callable[[Query], Lesson]:
-        return lambda query: tuple(alfworld.demonstration(world, query, rng, noise))
+    def played(noise: float, slip: float) -> Callable[[Query], Lesson]:
+        return lambda query: tuple(alfworld.demonstration(world, query, rng, noise, slip))
 
-    return alfworld.stream(world, seed), played(settings.noise), played(settings.late_noise)
+    return alfworld.stream(world, seed), played(settings.noise, 0.0), played(settings.late_noise, settings.slip)
 
 
 def shop_lessons(world: WebShopConfig, settings: Any, seed: int) -> Lessons:

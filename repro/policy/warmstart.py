@@ -115,7 +115,7 @@ class PlayedWarmStartConfig(WarmStartConfig):
     the policy meets states off the expert's way and its distribution stays wide.
     """
 
-    slip: float = 0.2  # noisy phase, WebShop: chance of each error of `webshop.expert.mistaken`; no other world has any
+    slip: float = 0.2  # noisy phase: chance of each error of `webshop.expert.mistaken`; of a wrong name in a household
     noise: float = 0.25
     late_noise: float = 0.25  # in the noisy phase
 

@@ -13,6 +13,7 @@ Observations are ALFWorld's texts character for character; only what the policy 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from typing import Literal, NamedTuple
 from repro.environments.alfworld import data, games, layouts
 from repro.environments.alfworld.data import DatasetConfig
 from repro.environments.alfworld.engine import Engine, Environment
-from repro.environments.alfworld.expert import Searcher, demonstrate
+from repro.environments.alfworld.expert import Searcher
 from repro.environments.alfworld.games import HouseholdConfig
 from repro.environments.alfworld.households import Rules
 from repro.environments.alfworld.layouts import LayoutConfig
@@ -41,6 +42,7 @@ from repro.environments.alfworld.text import NOTHING_HAPPENS
 from repro.environments.query import Query
 from repro.errors import ReproError
 
+_NAME = re.compile(r"[a-z]+ \d+")
 _SOURCES: dict[type, ModuleType] = {HouseholdConfig: games, LayoutConfig: layouts, DatasetConfig: data}
 
 
@@ -147,19 +149,37 @@ def _query(game: Game) -> Query:
     )
 
 
-def demonstration(config: AlfworldConfig, query: Query, rng: random.Random, noise: float) -> list[tuple[str, str]]:
-    """(prompt, command) of each turn that the searching expert plays, a share `noise` of its commands drawn at random.
+def demonstration(
+    config: AlfworldConfig, query: Query, rng: random.Random, noise: float, slip: float = 0.0
+) -> list[tuple[str, str]]:
+    """(prompt, command) of the turns of a game that the searching expert plays to its end or to the turn limit.
 
+    By chance `noise` a command is any admissible one instead of the expert's. By chance `slip` the expert is made to
+    name the wrong thing, which mostly does nothing; such a turn is left out, but later prompts show what came of it.
     The expert knows the house rules of generated games, but not where things are in this one.
     """
     episode, shown = HouseholdEpisode(config, query), []
     searcher = Searcher(episode.household.game.problem.goal, _rules(config).whereabouts)
-    played = demonstrate(episode, searcher, rng, config.max_turns, noise)
-    episode.reset()
-    for turn in played.turns:
-        shown.append((episode.prompt(), turn.command))
-        episode.step(turn.command)
+    searcher.start(episode.reset())
+    while not episode.done:
+        admissible = episode.admissible()
+        if shown and rng.random() < slip:
+            command = _wrong(rng.choice(admissible), episode.environment.engine, rng)
+        else:
+            command = rng.choice(admissible) if rng.random() < noise else searcher.act(admissible)
+            shown.append((episode.prompt(), command))
+        observation, _, _ = episode.step(command)
+        searcher.see(observation)
     return shown
+
+
+def _wrong(command: str, engine: Engine, rng: random.Random) -> str:
+    """The command with one of its names changed to another kind found in this household, and any number."""
+    named = _NAME.findall(command)
+    if not named:
+        return command
+    kind = rng.choice([*engine.object_name, *engine.receptacle_name]).rpartition(" ")[0]
+    return command.replace(rng.choice(named), f"{kind} {rng.randint(1, 4)}")
 
 
 def _rules(config: AlfworldConfig) -> Rules:

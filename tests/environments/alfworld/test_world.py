@@ -156,7 +156,7 @@ def test_every_word_of_play_is_in_the_vocabulary():
     queries = [*islice(stream(CONFIG, 5), 60), *heldout(CONFIG)["valid_unseen"]]
     longest = 0
     for number, query in enumerate(queries):
-        for prompt, command in demonstration(CONFIG, query, rng, noise=(0.0, 0.3, 1.0)[number % 3]):
+        for prompt, command in demonstration(CONFIG, query, rng, noise=(0.0, 0.3, 1.0)[number % 3], slip=0.2):
             assert {*prompt.split(), *command.split()} <= words
             longest = max(longest, len(prompt.split()))
     assert 50 < longest < 80
@@ -330,6 +330,19 @@ def test_the_expert_wins_and_recovers():
             won += episode.won
         rates[noise] = won / len(queries)
     assert rates[0.0] == 1.0 and 0.85 < rates[0.25] < 1.0
+
+
+def test_slips_are_shown_but_not_done():
+    rng, seen = random.Random("slips"), Counter()
+    for query in islice(stream(CONFIG, 9), 40):
+        shown = demonstration(CONFIG, query, rng, noise=0.0, slip=0.3)
+        for (_, before), (prompt, _) in zip(shown, shown[1:], strict=False):
+            last, _, answer = prompt.removesuffix(" >").rpartition(" > ")[2].partition(" . ")
+            seen[answer == "nothing happens"] += 1
+            assert answer != "nothing happens" or last != before
+    assert seen[True] > 0.2 * seen[False]
+    query = train_list(CONFIG, 0)[0]
+    assert len(demonstration(CONFIG, query, rng, noise=0.0, slip=1.0)) == 1  # something is always done
 
 
 def test_games_on_disk_are_played_too(tmp_path, monkeypatch):
