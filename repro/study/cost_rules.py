@@ -6,6 +6,7 @@ from functools import partial
 from math import inf, log, nan
 
 import numpy as np
+import pandas as pd
 
 from repro.study import bill
 from repro.study.evidence import (
@@ -25,7 +26,7 @@ from repro.study.evidence import (
 )
 from repro.study.rules import MARGIN
 from repro.study.statistics import Interval, paired_t_interval, t_interval
-from repro.study.survival import paired_time_ratio
+from repro.study.survival import TimeRatio, paired_time_ratio
 
 FACTOR = 2.0  # "2 to 3 times fewer FLOPs": the lower end
 THRESHOLD = 0.6  # held-out success whose price is compared; uniform groups passed it on the tuning seed
@@ -80,8 +81,12 @@ def cheaper(convention: str) -> Rule:
     )
 
 
-def _cheaper_to_reach(evidence: Evidence, arm: str, other: str, convention: str) -> Judgement:
-    table = bill.cost_to_reach(evidence.tables, convention, THRESHOLD)
+def price_ratio(
+    evidence: Evidence, arm: str, other: str, table: pd.DataFrame, threshold: float
+) -> tuple[Interval, TimeRatio | None, str]:
+    """What `other` had spent when it reached a threshold over what `arm` had, geometric mean over the seeds in which
+    both did; how the pairs compare (None without a pair); and that in words. `table` has `reached` and `end`.
+    """
     planned = [evidence.runs(name).index for name in (arm, other)]
     reached = {name: table[table.index.get_level_values("arm") == name].droplevel("arm") for name in (arm, other)}
     # A warm start beyond the threshold cost nothing to reach: such a pair has no ratio.
@@ -89,20 +94,28 @@ def _cheaper_to_reach(evidence: Evidence, arm: str, other: str, convention: str)
     seeds = planned[0].intersection(planned[1]).difference(free[0].union(free[1]))
     seeds = seeds.intersection(reached[arm].index).intersection(reached[other].index)
     if seeds.empty:
-        return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0))
+        return Interval(nan, 0.0, inf, 0), None, ""
     a, b = (reached[name].loc[seeds] for name in (arm, other))
     known = [None if np.isnan(x) else x for x in a["reached"]], [None if np.isnan(x) else x for x in b["reached"]]
     times = paired_time_ratio(*known, a["end"].to_numpy(), b["end"].to_numpy())
     note = (
-        f"{arm} reached {100 * THRESHOLD:g} % in {times.reached_a} of {times.pairs} runs, {other} in "
+        f"{arm} reached {100 * threshold:g} % in {times.reached_a} of {times.pairs} runs, {other} in "
         f"{times.reached_b}; cheaper beyond doubt in {times.a_faster} pairs, dearer in {times.b_faster}"
     )
     if times.ratio.n == 0:
-        return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0), note)
-    few = 2 * times.ratio.n < times.pairs
+        return Interval(nan, 0.0, inf, 0), times, note
     low, high = 1 / times.ratio.high if times.ratio.high else inf, 1 / times.ratio.low if times.ratio.low else inf
-    factor = Interval(1 / times.ratio.estimate, low, high, times.ratio.n)
-    if few:  # added after five seeds: the seeds in which both reach it are the easiest, and few of them prove nothing
+    return Interval(1 / times.ratio.estimate, low, high, times.ratio.n), times, note
+
+
+def _cheaper_to_reach(evidence: Evidence, arm: str, other: str, convention: str) -> Judgement:
+    table = bill.cost_to_reach(evidence.tables, convention, THRESHOLD)
+    factor, times, note = price_ratio(evidence, arm, other, table, THRESHOLD)
+    if factor.n == 0:
+        return Judgement(INCONCLUSIVE, factor, note)
+    if (
+        2 * factor.n < times.pairs
+    ):  # added after five seeds: the seeds in which both reach it are the easiest, and few of them prove nothing
         verdict = INCONCLUSIVE
     elif factor.low >= FACTOR:
         verdict = REPRODUCED if times.reached_a == times.reached_b == times.pairs else DIRECTION

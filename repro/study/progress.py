@@ -23,6 +23,13 @@ AXES = {  # what a run has spent: words
 KEYS = ["arm", "seed", "update"]
 
 
+def only(tables: Tables, *arms: str) -> Tables:
+    """The tables of these arms."""
+    frames = (getattr(tables, name) for name in ("runs", "curves", "evals", "epochs"))
+    runs, curves, evals, epochs = (frame[frame["arm"].isin(arms)] for frame in frames)
+    return Tables(runs, curves, evals, epochs=epochs)
+
+
 def success(tables: Tables, level: str | None = None, metric: str = "won") -> pd.DataFrame:
     """`y` (0..1) and `generations` at each evaluation at the training's temperature, indexed by arm, seed and update.
 
@@ -40,7 +47,7 @@ def at_generations(tables: Tables, arm: str, generations: float, level: str | No
 
     Interpolated linearly between evaluations; before the first that counts, after the last the last.
     """
-    curve = success(tables, level, metric)
+    curve = success(only(tables, arm), level, metric)
     return _interpolated(curve.rename(columns={"generations": "x"}), arm, generations)
 
 
@@ -52,7 +59,14 @@ def states(tables: Tables, kind: str = "states_observation") -> pd.DataFrame:
 
 def states_at(tables: Tables, arm: str, generations: float, kind: str = "states_observation") -> pd.Series:
     """Distinct states of each seed's run when it had sampled so much; from none at the start, by seed."""
-    return _interpolated(states(tables, kind), arm, generations, origin=True)
+    return _interpolated(states(only(tables, arm), kind), arm, generations, origin=True)
+
+
+def states_along(tables: Tables, arm: str, axis: str, at: float, kind: str = "states_observation") -> pd.Series:
+    """The same when it had spent `at` of another axis."""
+    tables = only(tables, arm)
+    met = states(tables, kind)["y"]
+    return _interpolated(pd.concat([spent(tables, axis).rename("x"), met], axis=1).dropna(), arm, at, origin=True)
 
 
 def spent(tables: Tables, axis: str) -> pd.Series:
