@@ -163,11 +163,12 @@ def build(setting: Setting, arm: Arm, seed: int, tier: str) -> Any:
     settings = dict(arm.settings)
     pieces, factor = settings.pop("pieces"), settings.pop("tasks")
     base, parts = reading_of(arm.name), setting.parts(tier)
-    recipe, tasks, training = RECIPES[arm.algorithm], setting.tasks[tier] * factor, parts.pop("training")
-    recipe = replace(recipe, allocation=Uniform(prompts=tasks, group_size=GROUP))  # the same tasks in every arm
+    tasks, training = setting.tasks[tier] * factor, parts.pop("training")
+    changes: dict[str, Any] = {"allocation": Uniform(prompts=tasks, group_size=GROUP)}  # the same tasks in every arm
     if base not in ("grpo", "gigpo"):
         grown = replace(reading(base, *pieces), tasks=tasks, turns=parts["world"].max_turns, g_max=GROUP)
-        recipe = replace(recipe, exploration=grown)
+        changes["exploration"] = grown
+    recipe = replace(RECIPES[arm.algorithm], **changes)
     training = replace(
         training,
         learning_rate=setting.rates[base],
