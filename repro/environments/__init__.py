@@ -20,7 +20,7 @@ from repro.environments.alfworld import world as alfworld
 from repro.environments.alfworld.world import AlfworldConfig, HouseholdEpisode
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.environments.guided_arithmetic import GuidedArithmeticConfig
-from repro.environments.maths_world import MathsConfig
+from repro.environments.maths_world import BenchmarkedMathsConfig, MathsConfig
 from repro.environments.program import ProgramConfig
 from repro.environments.query import Query
 from repro.environments.search import SearchConfig, SearchEpisode
@@ -29,12 +29,13 @@ from repro.environments.webshop.world import ShopEpisode, WebShopConfig
 
 World = (
     ArithmeticConfig | MathsConfig | GuidedArithmeticConfig | ProgramConfig | SearchConfig | AlfworldConfig
-    | WebShopConfig
+    | WebShopConfig | BenchmarkedMathsConfig
 )  # fmt: skip
 
 _MODULES: dict[type, ModuleType] = {
     ArithmeticConfig: arithmetic,
     MathsConfig: maths_world,
+    BenchmarkedMathsConfig: maths_world,
     GuidedArithmeticConfig: guided_arithmetic,
     ProgramConfig: program,
     SearchConfig: search,

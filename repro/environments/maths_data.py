@@ -4,7 +4,7 @@ gsm8k  hub id openai/gsm8k (main): question, answer ("... #### 72"); checked wit
 math   hub id EleutherAI/hendrycks_math (by subject): problem, level, type, solution (with ``\boxed{}``);
        checked with `maths_match`
 dapo   hub id BytedTsinghua-SIA/DAPO-Math-17k: prompt (chat messages), reward_model {ground_truth, style},
-       data_source, extra_info; checked with `maths_match`
+       data_source, extra_info; checked with `maths_match`. "dapo_english" leaves out questions with Chinese characters
 
 MATH also loads from the folders of its first release (``MATH/train/algebra/1.json``, one problem a file); the
 hub id hendrycks/competition_math was taken down in January 2025. The published parquet file of DAPO-Math-17k
@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -42,17 +42,20 @@ HUB = {
         ),
     ),
     "dapo": ("BytedTsinghua-SIA/DAPO-Math-17k", (None,)),
+    "dapo_english": ("BytedTsinghua-SIA/DAPO-Math-17k", (None,)),
 }
 CHECKS: dict[str, Callable[[str, str], bool]] = {
     "gsm8k": numbers_match,
     "math": maths_match,
     "dapo": maths_match,
+    "dapo_english": maths_match,
 }
 
 Row = tuple[str, object]  # where it is ("FILE, row 3") and its content, or what kept it from being parsed
 
 _SUFFIXES = (".json", ".jsonl", ".parquet")
 _SPLIT = re.compile(r"(train|test|validation|valid|dev)(?![A-Za-z0-9])")
+_CHINESE = re.compile("[\u4e00-\u9fff]")
 _CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K's calculator notes, "<<48/2=24>>"
 # the instruction around every DAPO question, which asks for "Answer:"; `boxed_prompt` brings its own
 _DAPO_BEFORE = (
@@ -88,7 +91,7 @@ def load_queries(
     skip_malformed: bool = True,
     limit: int | None = None,
 ) -> LoadedQueries:
-    """Load the data set ``name`` ("gsm8k", "math" or "dapo").
+    """Load the data set ``name``, a key of `HUB`.
 
     ``source`` is a file or folder of json, jsonl or parquet, or a hub id; None is the official hub id. Of a
     folder, hidden files and what is named after another split are not read. A row that does not have the
@@ -103,7 +106,7 @@ def load_queries(
         raise ReproError(f"no maths data set {name!r}; there are {', '.join(HUB)}")
     path = Path(source).expanduser() if source is not None else None
     if path is not None and path.exists():
-        rows, shown = _local_rows(path, split), str(path)
+        rows, shown = local_rows(path, split), str(path)
     elif path is not None and _names_a_file(source):
         raise ReproError(
             f"no such file or folder: {path}. Give a file or folder of {', '.join(_SUFFIXES)}, "
@@ -112,7 +115,10 @@ def load_queries(
     else:
         shown = str(source) if source is not None else HUB[name][0]
         rows = _hub_rows(name, shown, split)
-    return _collect(name, islice(rows, limit), shown, skip_malformed)
+    loaded = _collect(name, islice(rows, limit), shown, skip_malformed)
+    if name == "dapo_english":  # sGPO, appendix: 14,116 of the 17 k questions
+        loaded = replace(loaded, queries=tuple(query for query in loaded.queries if not _CHINESE.search(query.text)))
+    return loaded
 
 
 def random_subset(queries: tuple[Query, ...], size: int = 4_000, seed: int = 0) -> tuple[Query, ...]:
@@ -169,7 +175,7 @@ def _checked(name: str, row: object) -> Query:
         raise row
     if not isinstance(row, dict):
         raise _Malformed(f"a row must be an object with named fields, not {type(row).__name__}")
-    kind, text, answer, level, trace = {"gsm8k": _gsm8k, "math": _math, "dapo": _dapo}[name](row)
+    kind, text, answer, level, trace = {"gsm8k": _gsm8k, "math": _math, "dapo": _dapo, "dapo_english": _dapo}[name](row)
     text, answer = text.strip(), answer.strip()
     if not text:
         raise _Malformed("the question is empty")
@@ -229,8 +235,8 @@ def _names_a_file(source: str | Path) -> bool:
     return looks or isinstance(source, Path)
 
 
-def _local_rows(path: Path, split: str) -> Iterator[Row]:
-    """(file and row number, row) of a file, or of every file of a folder that is not of another split."""
+def local_rows(path: Path, split: str | None = None) -> Iterator[Row]:
+    """(file and row number, row) of a file, or of every file of a folder that is of no other split (None: any)."""
     if path.is_file():
         files = [path]
         if path.suffix not in _SUFFIXES:
@@ -238,7 +244,7 @@ def _local_rows(path: Path, split: str) -> Iterator[Row]:
     else:
         found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
         found = [file for file in found if not any(part[0] == "." for part in file.relative_to(path).parts)]
-        files = [file for file in found if _split_of(file.relative_to(path)) in (None, split)]
+        files = [file for file in found if split is None or _split_of(file.relative_to(path)) in (None, split)]
         if not files:
             kinds = ", ".join(_SUFFIXES)
             raise ReproError(f"{path}: {len(found)} files end in {kinds}, none is for the split {split!r}")

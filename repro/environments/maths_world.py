@@ -1,4 +1,7 @@
-"""A published maths set as a world: a fixed training subset, held-out queries by level, a checked reward."""
+"""A published maths set as a world: a fixed training subset, held-out queries by level, a checked reward.
+
+Without a source a set is read from where `repro data` says that it must lie, or, where it does not, by its hub id.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ import functools
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
+from repro.environments.benchmarks import BENCHMARKS, load_benchmark
 from repro.environments.maths_data import CHECKS, LoadedQueries, boxed_prompt, load_queries, random_subset
 from repro.environments.query import Query
 from repro.errors import ReproError
+from repro.places import external
 
 
 @dataclass(frozen=True)
 class MathsConfig:
-    """Which set, and how much of it. Sources are files, folders or hub ids; empty: the set's own hub id."""
+    """Which set, and how much of it. Sources are files, folders or hub ids; empty: the set's own place or hub id."""
 
-    name: str = "math"  # a key of `maths_data.CHECKS`: gsm8k, math or dapo
+    name: str = "math"  # a key of `maths_data.CHECKS`: gsm8k, math, dapo or dapo_english
     train_source: str = ""
     heldout_source: str = ""
     train_split: str = "train"
@@ -28,19 +33,39 @@ class MathsConfig:
             raise ReproError(f"maths world: there is no data set {self.name!r}; there are: {', '.join(CHECKS)}")
 
 
+@dataclass(frozen=True)
+class BenchmarkedMathsConfig(MathsConfig):
+    """A training set with published benchmarks held out, each whole and a level of its own.
+
+    `train_queries` of 0 takes the whole set.
+    """
+
+    benchmarks: tuple[str, ...] = ("math500",)  # of `benchmarks.BENCHMARKS`
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = [name for name in self.benchmarks if name not in BENCHMARKS]
+        if unknown or not self.benchmarks:
+            raise ReproError(f"maths world: benchmarks {list(self.benchmarks)}; choose of {', '.join(BENCHMARKS)}")
+
+
 @functools.lru_cache(maxsize=4)  # the lists are asked for by the loop, by each sampler and by each evaluation
 def _load(name: str, source: str, split: str) -> LoadedQueries:
-    return load_queries(name, source or None, split)
+    place = external(name.removesuffix("_english"))
+    return load_queries(name, source or (place if place.is_dir() else None), split)
 
 
 def train_list(config: MathsConfig, seed: int) -> list[Query]:
     """A random subset of the training split that depends on the seed alone."""
     loaded = _load(config.name, config.train_source, config.train_split)
-    return [_asked(query) for query in random_subset(loaded.queries, config.train_queries, seed)]
+    size = config.train_queries or len(loaded.queries)
+    return [_asked(query) for query in random_subset(loaded.queries, size, seed)]
 
 
 def heldout(config: MathsConfig) -> dict[str, list[Query]]:
     """The same random queries of each level for every seed, from the held-out split."""
+    if isinstance(config, BenchmarkedMathsConfig):
+        return {name: load_benchmark(name) for name in config.benchmarks}
     by_level: dict[str, list[Query]] = defaultdict(list)
     loaded = _load(config.name, config.heldout_source, config.heldout_split)
     for query in random_subset(loaded.queries, len(loaded.queries), 0):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.study.runs import data_folder
+from repro.places import external
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def folder(name: str) -> Path:
     """Where a set must lie: its environment variable if that is set, else `<data>/external/<place>`."""
     dataset = dataset_named(name)
     named = os.environ.get(dataset.variable) if dataset.variable else None
-    return Path(named).expanduser().absolute() if named else data_folder() / "external" / (dataset.place or name)
+    return Path(named).expanduser().absolute() if named else external(dataset.place or name)
 
 
 def command(name: str) -> str:

@@ -27,20 +27,15 @@ from typing import Any
 
 from repro.config import config_hash, to_dict
 from repro.errors import ReproError
+from repro.places import REPOSITORY, data_folder
 from repro.study import tracking
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STATUSES = ("finished", "diverged")
 PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "safetensors")
 
 
 class RunBusy(ReproError):
     """Another process is training this run at this moment."""
-
-
-def data_folder() -> Path:
-    """Where runs and results live: $REPRO_DATA, else `data/` of the repository."""
-    return Path(os.environ.get("REPRO_DATA") or REPOSITORY / "data")
 
 
 def run_folder(config: Any, root: Path | None = None) -> Path:

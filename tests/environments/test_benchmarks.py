@@ -1,0 +1,74 @@
+"""Benchmarks in the published files' schemas, and a maths world that holds them out."""
+
+import json
+
+import pytest
+
+from repro import environments
+from repro.environments.benchmarks import load_benchmark
+from repro.environments.maths_data import load_queries
+from repro.environments.maths_world import BenchmarkedMathsConfig, heldout, train_list
+from repro.errors import ReproError
+
+AIME = [{"problem": "What is 2 + 3?", "answer": "005"}, {"problem": " How many primes are even? ", "answer": 1}]
+GSM8K = [{"question": "Ann has 2 figs and buys 3. How many?", "answer": "2 + 3 = 5\n#### 5"}]
+
+
+def dapo(question, answer):
+    asked = f"Solve it.\n\n{question}"
+    return {
+        "prompt": [{"role": "user", "content": asked}],
+        "reward_model": {"ground_truth": answer, "style": "rule"},
+        "data_source": "math_dapo",
+    }
+
+
+DAPO = [dapo("What is 1 + 1?", "2"), dapo("一加一等于多少？", "2"), dapo("What is 2 + 2?", "4")]
+
+
+@pytest.fixture
+def external(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    files = {"aime25/data/train-00000.jsonl": AIME, "gsm8k/main/test-0.jsonl": GSM8K, "dapo/data/dapo.jsonl": DAPO}
+    for name, rows in files.items():
+        path = tmp_path / "external" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "external"
+
+
+def test_a_benchmark_is_read_whole_whatever_its_file_is_called(external):
+    five, one = load_benchmark("aime25")
+    assert (five.answer, one.answer, five.level) == ("005", "1", "aime25")
+    assert five.text.startswith("What is 2 + 3?") and "\\boxed{}" in five.text and five.id != one.id
+    assert one.text.startswith("How many primes")
+    (figs,) = load_benchmark("gsm8k")
+    assert figs.answer == "5" and figs.level == "gsm8k" and "\\boxed{}" in figs.text
+
+
+def test_what_is_missing_or_malformed_is_said(external):
+    with pytest.raises(ReproError, match="the benchmark 'aime24' is not in .*`repro data list`"):
+        load_benchmark("aime24")
+    (external / "aime25" / "data" / "train-00000.jsonl").write_text('{"problem": "?", "answer": true}\n')
+    with pytest.raises(ReproError, match="row 1: a problem and its answer were expected"):
+        load_benchmark("aime25")
+    with pytest.raises(ReproError, match="benchmarks \\['aime'\\]; choose of gsm8k, math500"):
+        BenchmarkedMathsConfig(benchmarks=("aime",))
+
+
+def test_a_world_trains_on_a_whole_set_and_holds_benchmarks_out(external):
+    world = BenchmarkedMathsConfig("dapo_english", train_queries=0, benchmarks=("aime25", "gsm8k"))
+    first, other = train_list(world, 0), train_list(world, 1)
+    assert sorted(q.answer for q in first) == ["2", "4"] and {q.id for q in first} == {q.id for q in other}
+    assert {level: len(queries) for level, queries in heldout(world).items()} == {"aime25": 2, "gsm8k": 1}
+    assert environments.heldout(world) == heldout(world)
+    assert environments.reward(world, heldout(world)["aime25"][0], "so it is \\boxed{5}") == 1.0
+    assert environments.reward(world, heldout(world)["aime25"][0], "so it is \\boxed{6}") == 0.0
+
+
+def test_english_is_what_has_no_chinese_characters(external):
+    path = external / "dapo" / "data" / "dapo.jsonl"
+    assert len(load_queries("dapo", path).queries) == 3
+    assert [q.text for q in load_queries("dapo_english", path).queries] == [
+        q.text for q in load_queries("dapo", path).queries if "一" not in q.text
+    ]
