@@ -64,7 +64,7 @@ class RayExecutor:
 
     def submit(self, cell: Cell) -> None:
         gpus = 0 if getattr(cell.config, "device", "cpu") == "cpu" else 1
-        cell.status = f"waits for {self.threads} free cores" + (" and a GPU" if gpus else "")
+        cell.status = "waits for free cores" + (" and a GPU" if gpus else "")
         variables = environment(self.threads) | {"REPRO_DATA": str(self.root)}
         variables |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         options = {"num_cpus": self.threads, "num_gpus": gpus, "max_retries": 0, "runtime_env": {"env_vars": variables}}
