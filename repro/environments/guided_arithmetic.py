@@ -173,6 +173,24 @@ def slipped(
     return replace(query, trace=_trace(chain), graph=(*aside, *chain))
 
 
+def believed(config: GuidedArithmeticConfig, query: Query, shown: str) -> Query:
+    """The query with the trace of one who believes every result that `shown` states and computes all others.
+
+    `shown` is a text with lines of `query`'s trace, as a hint has them; of a line with blanks the result counts if it
+    is there. Route, given values and operations are those of `query`.
+    """
+    stated = {(line.split()[0], line.split()[-1]) for line in shown.splitlines() if line.strip()}
+    chain: list[Step] = []
+    for step in path(query):
+        if not step.source or (step.name, f"={step.value}") in stated:
+            chain.append(step)
+        else:
+            value = OPERATIONS[step.operator](chain[-1].value, step.constant) % config.modulus
+            chain.append(replace(step, value=value))
+    aside = [step for step in query.graph if step.name not in {known.name for known in chain}]
+    return replace(query, trace=_trace(chain), graph=(*aside, *chain))
+
+
 reward = arithmetic.reward  # 1.0 if the response closes with the answer's value, else 0.0
 
 

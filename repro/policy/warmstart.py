@@ -62,25 +62,26 @@ class GuidedWarmStartConfig(WarmStartConfig):
     """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
 
     Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
-    the perfect phase a response without a hint is perfect, and one with a hint follows it to the letter, slips and
-    all: were hints always right, the question alone would do and hints would never be read; were their results
-    always right, they would be computed again and never be copied. In the noisy phase all responses slip; `slip` is
-    the chance of a wrong result. A hint is cut from a trace with slips, and the response is
+    the perfect phase a response without a hint is perfect, and one with a hint believes all that it shows and computes
+    what it does not: were hints always right, the question alone would do and they would never be read, or their
+    results be computed again and never be copied. In the noisy phase all responses slip; `slip` is the chance of a
+    wrong result. A hint is cut from a trace with slips, and the response is
     that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
     certain what follows, and is copied before any reinforcement; at 1 it is always right and no help against slips.
     """
 
     route_slip: float = 0.5  # chance of a wrong turn at each step of the route
     fact_slip: float = 0.03  # chance that a given value or an operation is misread
+    misled: float = 0.3  # perfect phase: chance that a result in a hint is wrong
     bare: float = 0.5
     doubt: float = 0.2
     hints: tuple[str, ...] = tuple(HINTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        chances = self.slip, self.route_slip, self.fact_slip, self.bare, self.doubt
+        chances = self.slip, self.route_slip, self.fact_slip, self.misled, self.bare, self.doubt
         if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
-            raise ReproError("warmstart: slip, route_slip, fact_slip, bare and doubt are chances between 0 and 1")
+            raise ReproError("warmstart: slip, route_slip, fact_slip, misled, bare and doubt are chances between 0 and 1")
         if not self.hints or not set(self.hints) <= set(HINTS):
             raise ReproError(f"warmstart.hints is {self.hints}; choose one or more of {', '.join(HINTS)}")
 
@@ -214,8 +215,8 @@ def guided_lessons(world: GuidedArithmeticConfig, settings: GuidedWarmStartConfi
     def perfect(query: Query) -> tuple[str, str]:
         if (hint := hint_of()) is None:
             return query.text, query.trace
-        followed = guided_arithmetic.slipped(world, query, slips, *chances)
-        return hint(followed), followed.trace
+        shown = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, settings.misled)
+        return hint(shown), guided_arithmetic.believed(world, shown, hint(shown)).trace
 
     def noisy(query: Query) -> tuple[str, str]:
         shown = guided_arithmetic.slipped(world, query, slips, *(c * (1 - settings.doubt) for c in chances))

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from repro.environments import guided_arithmetic
 from repro.environments.arithmetic import OPERATIONS, Step
 from repro.environments.guided_arithmetic import (
     GuidedArithmeticConfig,
+    believed,
     first_error,
     heldout,
     outcome,
@@ -156,6 +158,21 @@ def test_what_has_slipped_may_slip_further():
         assert once.graph[-len(path(once)) :] == path(once) and once.trace.endswith(path(once)[-1].computed)
         later = path(slipped(CONFIG, once, rng, 0.0, 0.0, 1.0))
         assert [step.fact for step in later[1:]] == [step.fact for step in path(once)[1:]]
+
+
+def test_what_is_shown_is_believed_by_hand():
+    wrong = replace(QUERY, graph=(*GRAPH[:2], replace(GRAPH[2], value=50), replace(GRAPH[3], value=60)))
+    head = "kiwi fig plum :\nplum =41\n"
+    for shown, expected in (
+        ("fig = plum -6 =50\nkiwi = fig +9 =60", "fig = plum -6 =50\nkiwi = fig +9 =60"),
+        ("fig = plum -6 =[NUMBER]\nkiwi = fig +9 =[NUMBER]", "fig = plum -6 =35\nkiwi = fig +9 =44"),
+        ("fig = plum -6 =50\nkiwi = fig +9 =[NUMBER]", "fig = plum -6 =50\nkiwi = fig +9 =59"),
+        ("fig = [NUMBER] -6 =50\n", "fig = plum -6 =50\nkiwi = fig +9 =59"),  # cut, and a blank elsewhere
+        ("kiwi = fig +9 =60", "fig = plum -6 =35\nkiwi = fig +9 =60"),
+    ):
+        said = believed(CONFIG, wrong, head + shown)
+        assert said.trace == head + expected and (said.text, said.answer) == (QUERY.text, QUERY.answer)
+        assert path(said)[-1].computed == said.trace.split("\n")[-1] and len(said.graph) == 4
 
 
 def test_planting_by_hand():
