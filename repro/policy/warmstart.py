@@ -81,7 +81,9 @@ class GuidedWarmStartConfig(WarmStartConfig):
         super().__post_init__()
         chances = self.slip, self.route_slip, self.fact_slip, self.misled, self.bare, self.doubt
         if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
-            raise ReproError("warmstart: slip, route_slip, fact_slip, misled, bare and doubt are chances between 0 and 1")
+            raise ReproError(
+                "warmstart: slip, route_slip, fact_slip, misled, bare and doubt are chances between 0 and 1"
+            )
         if not self.hints or not set(self.hints) <= set(HINTS):
             raise ReproError(f"warmstart.hints is {self.hints}; choose one or more of {', '.join(HINTS)}")
 
