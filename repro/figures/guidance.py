@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,6 +30,7 @@ LOOKS = {
     "full_cut": style.Look("#a34700", style.DASHED, "s"),
     "numerals": style.Look("#3a86b9", style.DASHED, "^"),
     "defects": style.Look("#882255", style.DOTTED, "h"),
+    "found": style.Look("#3a86b9", style.DASHED, "^"),
     "prefix25": style.Look("#8a7fc7", style.DOTTED, "<"),
     "prefix50": style.Look("#6355ad", style.DASHDOT, "<"),
     "prefix75": style.Look("#332288", "-", "<"),
@@ -42,7 +44,7 @@ SHORT = {
     "grpo": "GRPO", "full": "full trace", "smepo": "SMEPO", "random": "random mask", "full_cut": "full, last line cut",
     "numerals": "SMEPO, numerals", "defects": "numerals, as released", "prefix25": "prefix 25 %",
     "prefix50": "prefix 50 %", "prefix75": "prefix 75 %", "sft": "SFT", "sft_rl": "SFT, then GRPO", "luffy": "LUFFY",
-    "ghpo": "GHPO", "ghpo_smepo": "GHPO + SMEPO",
+    "ghpo": "GHPO", "ghpo_smepo": "GHPO + SMEPO", "found": "SMEPO, found only",
 }  # fmt: skip
 METHODS = ("sft", "sft_rl", "luffy", "ghpo", "ghpo_smepo")
 HEADS = {
@@ -123,6 +125,7 @@ PANELS = {
     "success": "held-out success, %\nnever guided",
     "reward": "training reward, %\nas the arm asks",
     "mixed": "groups with mixed\nrewards, %",
+    "copied": "planted answers\ngiven, %",  # where it was asked along the way
 }
 
 
@@ -130,14 +133,21 @@ def percent(tables: Tables, arm: str, what: str, smoothing: int) -> dict[int, Se
     """Each seed's curve of a row of PANELS, in percent."""
     if what == "success":
         curves = success(tables, arm)
-        return {
-            int(seed): SeedCurve(run.index.to_numpy(), run.index.to_numpy(dtype=float), 100 * run.to_numpy())
-            for seed, run in ((seed, curves[seed].dropna()) for seed in curves.columns)
-        }
+        return {int(seed): _measured(curves[seed]) for seed in curves.columns}
+    if what == "copied":
+        asked = tables.probes[(tables.probes["arm"] == arm) & (tables.probes["probe"] == "planted_full")]
+        return {int(seed): _measured(rows.set_index("update")[what]) for seed, rows in asked.groupby("seed")}
     if what not in tables.curves:
         return {}
     bundle = seed_curves(tables.curves, arm, what, smoothing=smoothing)
     return {seed: SeedCurve(curve.update, curve.x, 100 * curve.y) for seed, curve in bundle.items()}
+
+
+def _measured(shares: pd.Series) -> SeedCurve:
+    """A run's shares by update, as they were measured, in percent."""
+    known = shares.dropna().sort_index()
+    update = known.index.to_numpy()
+    return SeedCurve(update, update.astype(float), 100 * known.to_numpy(dtype=float))
 
 
 @style.styled
@@ -147,9 +157,9 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
     Where reward rises and success does not, training has found something that it cannot do without the hint. GRPO's
     mean stands grey in every panel.
     """
-    arms = core_arms(study)
-    figure, axes = style.panels(len(PANELS), len(arms), 5.0, sharex=True, sharey="row")
-    for row, (what, label) in zip(axes, PANELS.items(), strict=True):
+    arms, rows = core_arms(study), [what for what in PANELS if what != "copied" or what in tables.probes]
+    figure, axes = style.panels(len(rows), len(arms), 1.4 * len(rows) + 0.8, sharex=True, sharey="row")
+    for row, what in zip(axes, rows, strict=True):
         grey = percent(tables, f"{REFERENCE}@{PAPER}", what, smoothing)
         for ax, arm in zip(row, arms, strict=True):
             bundle = percent(tables, arm, what, smoothing)
@@ -159,11 +169,13 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
             if grey and hint(arm) != REFERENCE:
                 mean = band(grey)
                 ax.plot(mean.x, mean.mean, color="#9a9a9a", lw=0.9, zorder=1, label="GRPO for reference")
-            drawn = draw_bundle(ax, bundle, look(arm), f"{arm} {what}", every=1 if what == "success" else SMALL_PANEL)
+            drawn = draw_bundle(
+                ax, bundle, look(arm), f"{arm} {what}", every=SMALL_PANEL if what in ("reward", "mixed") else 1
+            )
             ax.text(0.97, 0.97, f"{drawn.mean[-1]:.0f} %", transform=ax.transAxes, ha="right", va="top", size=7,
                     color=look(arm).colour, weight="bold")  # fmt: skip
             mark_x(ax, "update")
-        row[0].set_ylabel(label)
+        row[0].set_ylabel(PANELS[what])
         if any(ax.lines for ax in row):
             row[0].set_ylim(0, 1.14 * min(row[0].get_ylim()[1], 102))  # room for the number in the corner
     for ax, arm in zip(axes[0], arms, strict=True):
@@ -174,7 +186,8 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
         f"{style.seeds_text(tables.runs, arms)}. Thin: every run (reward and mixed groups: mean of the last "
         f"{smoothing} updates). Bold: their mean with its pointwise 95 % t interval; its last value in the corner. "
         "Grey: GRPO's mean. Evaluation never shows a hint; training queries are harder than the held-out ones on "
-        "average. Only groups with mixed rewards carry a gradient."
+        "average. Only groups with mixed rewards carry a gradient. Planted answers: of responses to full traces with a "
+        "wrong answer planted."
     )
     return style.finish(figure, "What is learned, and what reward says of it", caption, tables.runs)
 

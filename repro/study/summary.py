@@ -25,13 +25,13 @@ def setup(study: Study, tier: str) -> str:
     config = study.config(next(iter(study.arms)), 0, tier)
     world, policy, training, evaluation = config.world, config.policy, config.training, config.evaluation
     levels = ", ".join(f"{n} {a}-{b}" for n, a, b in world.levels)
+    unit, lengths = _lengths(world)
     model = f"Qwen2, {policy.layers} layers of width {policy.hidden}, from scratch, supervised warm start"
     rows = {
         "tier": f"{tier}: {TIERS[tier]}",
         "policy": policy.checkpoint or model,
-        "train queries": f"{world.train_queries}, fixed and finite: chains of {world.min_length} to {world.max_length} "
-        f"operations, up to {world.max_distractors} distractors",
-        "held-out queries": f"{world.heldout_queries} a level, disjoint from training; operations by level: {levels}",
+        "train queries": f"{world.train_queries}, fixed and finite: {lengths}",
+        "held-out queries": f"{world.heldout_queries} a level, disjoint from training; {unit} by level: {levels}",
         "updates": f"{_updates(study, tier)} of up to {training.max_new_tokens} tokens at temperature "
         f"{training.temperature:g}",
         "optimiser": f"AdamW, learning rate {training.learning_rate:g}, betas {training.betas}, weight decay "
@@ -41,7 +41,15 @@ def setup(study: Study, tier: str) -> str:
         "collapse": f"{COLLAPSE.window}-update running mean of training reward below {COLLAPSE.fraction:g} of its own "
         f"maximum for {COLLAPSE.stretch} consecutive updates, or a non-finite loss",
     }
-    return _markdown(["", "fixed before the first run"], rows.items())
+    return markdown(["", "fixed before the first run"], rows.items())
+
+
+def _lengths(world: Any) -> tuple[str, str]:
+    """In what a world counts how long its problems are, and how long the training ones are."""
+    units = {"length": "operations", "statements": "statements", "hops": "hops"}
+    name, unit = next((name, unit) for name, unit in units.items() if hasattr(world, f"min_{name}"))
+    words = f"{getattr(world, f'min_{name}')} to {getattr(world, f'max_{name}')} {unit}"
+    return unit, words + (f", up to {world.max_distractors} distractors" if hasattr(world, "max_distractors") else "")
 
 
 def _updates(study: Study, tier: str) -> str:
@@ -64,7 +72,7 @@ def plan(study: Study, tier: str) -> str:
         by_seeds = rows.setdefault(arm.condition, {}).setdefault(study.seeds(name, tier), [])
         by_seeds.append(f"**{label}**" if arm.core else label)
     lines = [(f"`{c}`", n, "; ".join(names)) for c, by_seeds in rows.items() for n, names in by_seeds.items()]
-    return _markdown(["condition", "seeds", "arms (core in bold)"], lines)
+    return markdown(["condition", "seeds", "arms (core in bold)"], lines)
 
 
 def outcome(tables: Tables, study: Study, condition: str) -> str:
@@ -92,7 +100,7 @@ def outcome(tables: Tables, study: Study, condition: str) -> str:
         return f"{stamp}No runs at `{condition}` in these tables."
     k = _samples(tables.runs)
     head = ["arm", "seeds", "collapsed", "last reward", f"mean@{k}, %", f"pass@{k}, %", "lag, updates", "s a run"]
-    return stamp + _markdown(head, rows)
+    return stamp + markdown(head, rows)
 
 
 def costs(tables: Tables, study: Study, reference: str) -> str:
@@ -122,7 +130,7 @@ def costs(tables: Tables, study: Study, reference: str) -> str:
     stamp = NOT_EVIDENCE if (runs["tier"] == "smoke").any() else ""
     k, prices = _samples(runs), [f"bill over {reference}'s, {name}" for name in bill.CONVENTIONS]
     head = ["arm", "seeds", f"avg@{k}, %", *levels, f"pass@{k}, %", *prices, "updates", "rollouts"]
-    return stamp + _markdown(head, rows)
+    return stamp + markdown(head, rows)
 
 
 def _ratio(own: pd.Series, base: pd.Series) -> Interval | None:
@@ -174,7 +182,7 @@ def ledger(rows: Sequence[dict[str, Any]], detail: bool = True) -> str:
         for row in rows
     ]
     head = ["id", "claim", "paper (source)", "here [95 %]", "seeds", "verdict", "figure"]
-    text = f"{len(rows)} claims: {counts}.\n\n{_markdown(head, lines)}"
+    text = f"{len(rows)} claims: {counts}.\n\n{markdown(head, lines)}"
     if detail:
         rules: dict[str, list[str]] = {}
         for row in rows:
@@ -207,6 +215,7 @@ def _measured(row: dict[str, Any]) -> str:
     return f"{row['value']:.3g} [{', '.join(ends)}] {row['unit']}"
 
 
-def _markdown(head: Sequence[str], rows: Any) -> str:
+def markdown(head: Sequence[str], rows: Any) -> str:
+    """A table; a cell's own bars would end it early."""
     lines = [list(head), ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |\n" for line in lines)

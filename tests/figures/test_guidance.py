@@ -75,6 +75,14 @@ def test_learning_and_reward_stand_side_by_side(drawn):
     assert line(axes[2, 2], f"{SMEPO} mixed mean").get_ydata()[-1] == pytest.approx(25)
 
 
+def test_copies_along_the_way_have_a_row_where_they_were_asked():
+    tables = made({FULL: arm(seeds=SEEDS, planted=(0.4, 0.5, 0.7, 0.9)), GRPO: arm(seeds=SEEDS)})
+    figure = guidance.convergence(tables, SMEPO_MATH)
+    row = np.array(figure.axes).reshape(4, 4)[3]
+    assert line(row[1], f"{FULL} copied mean").get_ydata().tolist() == pytest.approx([41, 51, 71, 91])
+    assert row[0].texts and not row[0].lines and "planted" in row[0].get_ylabel()
+
+
 def test_accuracy_is_compared_with_grpo_under_the_same_condition(drawn):
     left, right = drawn["accuracy"].axes
     names = [label.get_text() for label in left.get_yticklabels()]

@@ -15,9 +15,13 @@ COLUMNS = {  # of a run that nothing else is said of
 }  # fmt: skip
 
 
-def arm(success=(0.1, 0.2, 0.3, 0.4), seeds=10, seconds=1.0, tokens=100, reward=0.5, mixed=0.5, clip=0.1, **columns):
+def arm(
+    success=(0.1, 0.2, 0.3, 0.4), seeds=10, seconds=1.0, tokens=100, reward=0.5, mixed=0.5, planted=(), formats=None,
+    **columns,
+):  # fmt: skip
     """Frames of an arm: `success` at UPDATES, the mean of two levels 0.2 apart, one row for all seeds or one a seed;
-    an update costs `seconds` and `tokens`. Columns of `runs` are one value, or one a seed."""
+    an update costs `seconds` and `tokens`. Columns of `runs` are one value, or one a seed. `planted`: answers copied at
+    UPDATES; `formats`: {format: (mean, pass@8, first errors)} of the warm start."""
     curve = np.broadcast_to(np.asarray(success, dtype=float), (seeds, len(UPDATES)))
     given = COLUMNS | {"mean_at_k": curve[:, -1], "start_mean_at_k": curve[:, 0]} | columns
     runs = pd.DataFrame(
@@ -32,22 +36,31 @@ def arm(success=(0.1, 0.2, 0.3, 0.4), seeds=10, seconds=1.0, tokens=100, reward=
     ]
     costs = [
         {"seed": seed, "update": update, "reward": reward + 0.001 * update + 0.01 * seed, "mixed": mixed,
-         "seconds_generate": seconds / 2, "seconds_update": seconds / 2, "generated_tokens": tokens,
-         "clip_fraction": clip}
+         "seconds_generate": seconds / 2, "seconds_update": seconds / 2, "generated_tokens": tokens}
         for seed in range(seeds)
         for update in range(1, UPDATES[-1] + 1)
     ]  # fmt: skip
-    return runs, pd.DataFrame(costs), pd.DataFrame(evals)
+    asked = [
+        {"seed": seed, "update": update, "probe": "planted_full", "format": "", "copied": copied + 0.01 * seed}
+        for seed in range(seeds)
+        for update, copied in zip(UPDATES, planted, strict=False)
+    ]
+    for name, (mean, passed, errors) in (formats or {}).items():
+        row = {"update": 0, "probe": "format", "format": name, "mean_at_k": mean, "pass_at_k": passed}
+        row |= {f"error_{kind}": share for kind, share in errors.items()}
+        asked += [{"seed": seed, **row} for seed in range(seeds)]
+    probes = pd.DataFrame(asked)
+    return runs, pd.DataFrame(costs), pd.DataFrame(evals), probes.assign(queries=8, samples=1, seconds=0.1)
 
 
 def made(arms, study=SMEPO_MATH) -> Tables:
     """Tables of {name: frames of `arm`}, with the columns of real ones."""
-    runs, curves, evals = (
-        pd.concat([frames[k].assign(arm=name) for name, frames in arms.items()], ignore_index=True) for k in range(3)
+    runs, curves, evals, probes = (
+        pd.concat([frames[k].assign(arm=name) for name, frames in arms.items()], ignore_index=True) for k in range(4)
     )
     for name in ("core", "condition", "algorithm"):
         runs[name] = [getattr(study.arms[arm], name) for arm in runs["arm"]]
-    return tables._typed(runs, curves, evals, pd.DataFrame())
+    return tables._typed(runs, curves, evals, pd.DataFrame(), probes=probes)
 
 
 def evidence(arms, study=SMEPO_MATH) -> Evidence:

@@ -1,0 +1,159 @@
+"""What the SMEPO notebooks and the README say in numbers, as Markdown, computed from configs, tables and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from repro.study import STUDIES, summary, tables
+from repro.study.definition import Study
+from repro.study.evidence import Evidence, difference, spelled
+from repro.study.smepo_arms import GRPO, Check, profiles
+from repro.study.smepo_rules import COPIES, SOONER_UPDATES
+from repro.study.statistics import t_interval
+from repro.study.tables import Tables
+
+FULL, SMEPO = "full@wide", "smepo@wide"
+DOMAINS = {"smepo_math": "maths", "smepo_code": "code", "smepo_search": "search"}
+
+
+def setup(study: Study, tier: str) -> str:
+    """What every run of a tier shares, with what is particular to guidance. Imports torch, as configs name policies."""
+    config = study.config(GRPO, 0, tier)
+    evaluation, warm, lag = config.evaluation, config.warmstart, config.schedule
+    rows = {
+        "warm start": f"{warm.steps + warm.noisy_steps} steps of {warm.batch}; a share of {warm.bare:g} of its problems"
+        " without a hint, the others with one of any format, each as often",
+        "staleness": f"rollouts {lag.low} to {lag.high} updates old, drawn: the paper's four mini-batches a step",
+        "guided questions": f"{evaluation.final_probe_queries} held-out ones a level at both ends, "
+        f"{evaluation.probe_queries} along the way, one response each; plain ones are counted apart",
+        "warm start's profile": f"{evaluation.format_queries} training questions, {evaluation.format_samples} responses"
+        " to each under every format of hint, before the first update",
+    }
+    return summary.setup(study, tier) + "".join(f"| {name} | {words} |\n" for name, words in rows.items())
+
+
+# The warm start, before any reinforcement -----------------------------------------------------------------------------
+
+
+def warm_start(results: Tables, checks: Sequence[Check], study: Study) -> str:
+    """How the warm start answers under each format of hint, and which of the conditions it meets, in how many seeds."""
+    found, stamp = profiles(results), summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
+    if not found:
+        return f"{stamp}No profile of a warm start in these tables: it comes with the runs of `{GRPO}`.\n"
+    labels = {arm.settings[0][1]: arm.label for arm in reversed(study.arms.values())} | {"": "no hint"}
+    formats = dict.fromkeys(name for profile in found.values() for name in profile)
+    kinds = [kind for kind in next(iter(found.values()))[""] if kind not in ("mean", "pass")]
+    head = ["shown", "success, %", "pass@8, %", *(f"first error: {kind}, %" for kind in kinds)]
+    rows = []
+    for name in formats:
+        columns = [[100 * profile[name][key] for profile in found.values()] for key in ("mean", "pass", *kinds)]
+        rows.append([labels.get(name, name), *(f"{np.mean(values):.1f}" for values in columns)])
+    table = summary.markdown(head, rows)
+    lines = []
+    for check in checks:
+        held = sum(check.holds(profile) for profile in found.values())
+        verdict = "**yes**" if held == len(found) else f"**no**: {held} of {len(found)}" if held else "**no**"
+        lines.append([check.name, check.words, verdict])
+    asked = f"Means over {len(found)} warm start{'s' * (len(found) != 1)}, one a seed, before the first update.\n\n"
+    return f"{stamp}{asked}{table}\n{summary.markdown(['condition', 'in words', 'holds in every seed'], lines)}"
+
+
+# Results --------------------------------------------------------------------------------------------------------------
+
+
+def outcome(results: Tables, study: Study, core: bool = False) -> str:
+    """A row an arm: held-out success, its difference to GRPO's under the same condition, reward, what is copied."""
+    evidence = Evidence(study, results)
+    head = ["arm", "condition", "seeds", "held-out success, %", "minus GRPO, points", "pass@k, %", "last reward, %"]
+    head += ["planted answers given, % (warm start)", "s a run"]
+    rows = []
+    for arm in study.arms.values():
+        runs = evidence.runs(arm.name)
+        if runs.empty or (core and not arm.core):
+            continue
+        reference = f"grpo@{arm.condition}"
+        gap = difference(evidence, arm.name, reference) if reference in study.arms else None
+        rows.append([
+            f"**{arm.label}**" if arm.core else arm.label,
+            arm.condition,
+            len(runs),
+            summary.spelled(t_interval(evidence.points(arm.name, "mean_at_k")), 1),
+            "" if arm.name == reference or gap is None else spelled(gap),
+            summary.spelled(t_interval(evidence.points(arm.name, "pass_at_k")), 1),
+            f"{100 * runs['reward_last'].mean():.1f}",
+            _copied(runs),
+            f"{runs['seconds'].mean():.0f}",
+        ])  # fmt: skip
+    stamp = summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
+    return stamp + summary.markdown(head, rows)
+
+
+def _copied(runs: pd.DataFrame) -> str:
+    if "copied_full" not in runs or runs["copied_full"].isna().all():
+        return "-"
+    start = runs.get("start_copied_full", pd.Series(np.nan, runs.index)).mean()
+    return f"{100 * runs['copied_full'].mean():.1f} ({100 * start:.1f})"
+
+
+# The README -----------------------------------------------------------------------------------------------------------
+
+
+def finding(root: Path) -> str:
+    """What the SMEPO studies found, a line a question in each domain, from their tables alone."""
+    parts = []
+    for name, domain in DOMAINS.items():
+        evidence = _evidence(name, root)
+        lines = [] if evidence is None else _lines(evidence)
+        if lines:
+            parts.append(f"*{domain.capitalize()}*\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) or "No small-tier results are committed yet."
+
+
+def _lines(evidence: Evidence) -> list[str]:
+    present = set(evidence.tables.runs["arm"])
+
+    def minus(arm: str, other: str) -> str:
+        gap = difference(evidence, arm, other)
+        return f"{spelled(gap, 'points')}, {gap.n} seeds" if gap.n else spelled(gap)
+
+    lines = []
+    if {SMEPO, GRPO} <= present:
+        ends = {arm: f"{evidence.points(arm, 'mean_at_k').mean():.1f} %" for arm in (SMEPO, GRPO)}
+        sooner = SOONER_UPDATES.judge(evidence, SMEPO, GRPO).note
+        lines.append(
+            f"- **Does hiding what is rewarded teach more than no hint?** SMEPO ends at {ends[SMEPO]} held-out success,"
+            f" GRPO at {ends[GRPO]}: {minus(SMEPO, GRPO)}. Sooner? {sooner[0].upper()}{sooner[1:]}."
+        )
+    if {FULL, GRPO} <= present:
+        lines.append(f"- **Does the full trace hurt?** Full trace against GRPO: {minus(FULL, GRPO)}.")
+    if {FULL, SMEPO} <= present:
+        copies = COPIES.judge(evidence, FULL, SMEPO)
+        start = evidence.runs(FULL).get("start_copied_full")
+        before = f"; the warm start gave {100 * start.mean():.1f} %" if start is not None else ""
+        lines.append(f"- **Is it copied?** Shown full traces with a wrong answer planted, {copies.note}{before}.")
+    controls = {"random@wide": "a matched random mask", "prefix25@wide": "a prefix of 25 %", "prefix50@wide": "of 50 %",
+                "prefix75@wide": "of 75 %", "numerals@wide": "all numerals hidden"}  # fmt: skip
+    shown = [f"{words} {minus(SMEPO, arm)}" for arm, words in controls.items() if {arm, SMEPO} <= present]
+    if shown:
+        lines.append(f"- **Does it matter what is hidden?** SMEPO against {'; '.join(shown)}.")
+    return lines
+
+
+def outcomes(root: Path) -> str:
+    """The table of the core arms in each domain."""
+    parts = []
+    for name, domain in DOMAINS.items():
+        evidence = _evidence(name, root)
+        if evidence is not None:
+            parts.append(f"{domain.capitalize()}:\n\n{outcome(evidence.tables, evidence.study, core=True)}")
+    return "\n".join(parts) or "No small-tier results are committed yet."
+
+
+def _evidence(study: str, root: Path) -> Evidence | None:
+    if study not in STUDIES or not tables.results_folder(study, "small", root).exists():
+        return None
+    return Evidence(STUDIES[study], tables.load(study, "small", root))

@@ -1,0 +1,69 @@
+"""What the SMEPO notebooks and the README say, on tables made by hand."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from guidance_tables import arm, evidence, made  # noqa: E402
+
+from repro.study import smepo_summary  # noqa: E402
+from repro.study.smepo_math import CHECKS, SMEPO_MATH  # noqa: E402
+
+GRPO, FULL, SMEPO = "grpo@wide", "full@wide", "smepo@wide"
+ERRORS = {"route": 0.7, "fact": 0.15, "value": 0.12, "form": 0.0}
+FORMATS = {
+    "": (0.03, 0.15, ERRORS),
+    "critical_path": (0.4, 0.9, {"route": 0.05, "fact": 0.05, "value": 0.5, "form": 0.0}),
+    "full": (0.7, 0.99, {"route": 0.05, "fact": 0.05, "value": 0.2, "form": 0.0}),
+}
+
+
+def test_a_warm_start_that_meets_its_conditions_and_one_that_does_not():
+    good = smepo_summary.warm_start(made({GRPO: arm(formats=FORMATS)}), CHECKS, SMEPO_MATH)
+    assert "Means over 10 warm starts, one a seed" in good and "not evidence" not in good.lower()
+    assert "| no hint | 3.0 | 15.0 | 15.0 | 0.0 | 70.0 | 12.0 |" in good
+    assert "| SMEPO, critical path | 40.0 | 90.0 |" in good and "| full trace | 70.0 | 99.0 |" in good
+    assert good.count("**yes**") == len(CHECKS) and "**no**" not in good
+
+    easy = FORMATS | {"": (0.03, 0.5, ERRORS)}
+    bad = smepo_summary.warm_start(made({GRPO: arm(formats=easy, tier="smoke")}), CHECKS, SMEPO_MATH)
+    assert bad.startswith("**Smoke tier") and bad.count("**no**") == 1
+    assert "| sparse, not zero | " in bad.split("**no**")[0].splitlines()[-1]
+
+
+def test_a_warm_start_that_was_not_profiled():
+    assert smepo_summary.warm_start(made({SMEPO: arm()}), CHECKS, SMEPO_MATH).startswith("No profile")
+
+
+def test_a_row_an_arm():
+    copies = {"copied_full": 0.9, "start_copied_full": 0.4, "seconds": 60.0}
+    tables = made({GRPO: arm(), SMEPO: arm((0.1, 0.2, 0.3, 0.5)), FULL: arm(**copies), "full@usual": arm(seeds=1)})
+    text = smepo_summary.outcome(tables, SMEPO_MATH)
+    assert "| **GRPO** | wide | 10 | 40.0 [40.0, 40.0] |  |" in text
+    assert "| **SMEPO, critical path** | wide | 10 | 50.0 [50.0, 50.0] | +10.0 [+10.0, +10.0] |" in text
+    assert "| 90.0 (40.0) |" in text and "| full trace | usual | 1 | 40.0 (one seed) | no seed in common |" in text
+    assert "usual" not in smepo_summary.outcome(tables, SMEPO_MATH, core=True)
+
+
+def test_findings_are_those_of_the_rules():
+    copied = {"copied_full": 0.9, "start_copied_full": 0.4}
+    arms = {GRPO: arm((0.1, 0.2, 0.4, 0.4)), SMEPO: arm((0.1, 0.5, 0.5, 0.5), copied_full=0.3), FULL: arm(**copied)}
+    lines = "\n".join(smepo_summary._lines(evidence(arms | {"random@wide": arm((0.1, 0.1, 0.1, 0.1), seeds=5)})))
+    assert "SMEPO ends at 50.0 % held-out success, GRPO at 40.0 %: +10.0 [+10.0, +10.0] points, 10 seeds" in lines
+    assert "Target 40.0 %: reached by 10 of 10 runs" in lines
+    assert "full@wide 90.0 [90.0, 90.0] %, smepo@wide 30.0 [30.0, 30.0] %; the warm start gave 40.0 %" in lines
+    assert "SMEPO against a matched random mask +40.0 [+40.0, +40.0] points, 5 seeds." in lines
+
+
+def test_without_results(tmp_path):
+    nothing = "No small-tier results are committed yet."
+    assert smepo_summary.finding(tmp_path) == smepo_summary.outcomes(tmp_path) == nothing
+
+
+@pytest.mark.parametrize("tier", SMEPO_MATH.tiers)
+def test_the_set_up_says_what_all_runs_share(tier):
+    text = smepo_summary.setup(SMEPO_MATH, tier)
+    assert "operations" in text and "rollouts 0 to 3 updates old" in text
+    assert all(line.count("|") == 3 for line in text.splitlines())
