@@ -152,6 +152,7 @@ def run(options: argparse.Namespace) -> None:
 
         def show(state: dict) -> None:
             if "update" in state:
+                bar.total = state["updates"]  # an estimate, where a budget ends the run
                 bar.update(state["update"] - bar.n)
             else:
                 bar.set_postfix_str(f"{state['phase']}: step {state['step']}, loss {state['loss']:.3f}")

@@ -59,6 +59,11 @@ class Recipe:
                     f"exploration.tasks is {self.exploration.tasks} and allocation.prompts {self.allocation.prompts}: "
                     "both are the number of tasks in an epoch; give one number"
                 )
+            if isinstance(self.guidance, EscalatingTrace):
+                raise ValueError(
+                    "guidance=EscalatingTrace opens as a query's groups fail, which exploration=ThreeSPO does not "
+                    "record: choose ExpertTrace, or exploration=Episodes"
+                )
         if isinstance(self.credit, GiGPO) and isinstance(self.allocation, ReinforceAda):
             raise ValueError(
                 "GiGPO compares the turns of all episodes of a task, and ReinforceAda trains on some of them only: "

@@ -47,7 +47,7 @@ _MODULES: dict[type, ModuleType] = {
 class Episode(Protocol):
     """A query being played: for one use, deterministic, and over after finitely many steps.
 
-    This is what the loop asks for; search over states wants `admissible`, `snapshot`, `restore` and `state_key` too.
+    This is what the loop asks for; search over states wants `admissible`, `snapshot`, `restore` and `abstract_key` too.
     A world that shows its players something else than what was said and done so far (say, what they may do now, but
     not what they might have done before) has a method `prompt() -> str`: all that is seen at this turn.
     """
@@ -66,6 +66,10 @@ class Episode(Protocol):
 
     def step(self, action: str) -> tuple[str, float, bool]:
         """(observation, reward, done). Any text is an action; one without words does nothing but take its turn."""
+        ...
+
+    def state_key(self, with_goal: bool = False) -> str:
+        """The world's state, not the text, without turns taken; states of different goals may be one unless asked."""
         ...
 
 

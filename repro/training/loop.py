@@ -54,14 +54,14 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
     policy = warm_start(key, data_folder() / "cache", config.device, progress)
     started = time.perf_counter()  # the warm start is shared by all arms of a seed: no arm is charged for it
     learner = Learner(policy, recipe, training)
-    fresh = {"update": 0, "log": None, "source": None, "sampler": None, "counts": None, "seconds": 0.0}
+    fresh = {"update": 0, "log": None, "source": None, "sampler": None, "seconds": 0.0}
     state = load_checkpoint(run.folder, learner) or fresh
     run.log.rewind(state["log"])
     heldout = environments.heldout(config.world)
     sampler = Sampler(config, policy, state["sampler"])
     check_context(config, policy, sampler.queries, heldout)
     unit = accounting.cost(policy.model.config, parameter_count(policy))
-    status, update, counts = "finished", state["update"], Counts(state["counts"])
+    status, update, counts = "finished", state["update"], Counts(state.get("counts"))
     counted = training.generations is not None or environments.multi_turn(config.world)
     save_due = False
 

@@ -10,6 +10,7 @@ from repro.algorithms import ALGORITHMS, Recipe
 from repro.algorithms.allocation import Uniform, order
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.sgpo import SGPO
+from repro.algorithms.smepo import EscalatingTrace
 from repro.algorithms.threespo import READINGS, StateTable, ThreeSPO
 from repro.algorithms.threespo_tree import Epoch
 from repro.config import from_dict, override, to_dict
@@ -428,6 +429,7 @@ def test_configs_go_to_json_and_back():
         ({"training.generations": 0}, "training.generations is 0"),
         ({"training.reference_rows": 0}, "training.reference_rows is 0"),
         ({"recipe.allocation": SGPO()}, "needs allocation=Uniform, not SGPO"),
+        ({"recipe.guidance": EscalatingTrace()}, "choose ExpertTrace, or exploration=Episodes"),
         ({"training": TrainingConfig()}, "choose training=BudgetedTraining"),
         ({"evaluation": EpisodeEvaluation(), "evaluation.also": (-1.0,)}, "a temperature is 0 or more"),
     ],
