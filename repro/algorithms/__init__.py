@@ -23,6 +23,7 @@ from repro.algorithms.exploration import Episodes
 from repro.algorithms.gigpo import GiGPO
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
+from repro.algorithms.luffy import ExpertObjective, ExpertRows
 from repro.algorithms.offpolicy import CISPO, GSPO, M2PO, MIS, OPMD, TIS, TOPR, DecoupledPPO, SequenceMaskedGRPO
 from repro.algorithms.reinforce import GPG, AsymRE, OPMDSimple
 from repro.algorithms.sgpo import SGPO, MatchedBudget, OracleSGPO
@@ -31,7 +32,7 @@ from repro.algorithms.threespo import READINGS, ThreeSPO
 
 Objective = (
     GRPO | Naive | SPO | ASymPO | BatchScaled | ShuffledASymPO | BehaviourASymPO | GPG | AsymRE | OPMDSimple
-    | DecoupledPPO | TIS | MIS | CISPO | GSPO | M2PO | TOPR | OPMD | SequenceMaskedGRPO
+    | DecoupledPPO | TIS | MIS | CISPO | GSPO | M2PO | TOPR | OPMD | SequenceMaskedGRPO | ExpertObjective
 )  # fmt: skip
 
 
@@ -46,7 +47,7 @@ class Recipe:
     credit: GroupCredit | EpisodeCredit | GiGPO = GroupCredit()
     allocation: Allocating = Uniform()
     guidance: Unguided | ExpertTrace | EscalatingTrace = Unguided()
-    exploration: Episodes | ThreeSPO = Episodes()
+    exploration: Episodes | ThreeSPO | ExpertRows = Episodes()
 
     def __post_init__(self) -> None:
         if self.objective.aggregation not in ("response", "token"):
@@ -109,4 +110,16 @@ ALGORITHMS: dict[str, Recipe] = {
     },
     "smepo_loss": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std")),  # GRPO with SMEPO's clip
     "smepo": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std"), guidance=ExpertTrace()),
+    # The same clip, with the expert's trace as a target
+    "luffy": Recipe(ExpertObjective(eps_low=0.0, eps_high=5.0), GroupCredit("std"), exploration=ExpertRows()),
+    "sft": Recipe(
+        ExpertObjective(eps_low=0.0, eps_high=5.0, gamma=None),
+        GroupCredit("std"),
+        exploration=ExpertRows(mixed=0, supervised=None),
+    ),
+    "sft_rl": Recipe(
+        ExpertObjective(eps_low=0.0, eps_high=5.0, gamma=None),
+        GroupCredit("std"),
+        exploration=ExpertRows(mixed=0, supervised=60),
+    ),
 }

@@ -35,6 +35,7 @@ class BehaviourBatch(CurrentPolicyBatch):
 
     behaviour_logp_BT: Tensor  # as recorded by the sampler, under the weights that generated the token
     proximal_logp_BT: Tensor  # under the weights just before this update; constant
+    expert_B: Tensor | None = None  # bool; rows of an expert's, where there are any, among the policy's own
 
 
 def masked(value_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ class Hinted(NamedTuple):
     """plant(world, query, rng): the query with a trace that leads to a wrong answer; its own answer stays right.
 
     outcome(planted, responses): "copied", "solved" or "neither". first_error(query, responses): one of `errors`, or
-    "none"; `route` is the one that means a wrong way, not a wrong step on the right one.
+    "none"; `route` is the one that means a wrong way, not a wrong step on the right one. actions(world, query): what
+    the expert says, a text a turn.
     """
 
     plant: Callable[[Any, Query, random.Random], Query]
@@ -28,6 +29,7 @@ class Hinted(NamedTuple):
     first_error: Callable[[Query, Sequence[str]], str]
     errors: tuple[str, ...]
     route: str
+    actions: Callable[[Any, Query], list[str]] = lambda world, query: [query.trace]
 
 
 def _answer(responses: Sequence[str]) -> str:
@@ -55,5 +57,6 @@ HINTED: dict[type, Hinted] = {
         search.first_error,
         ("route", "reading", "form"),
         "route",
+        lambda world, query: [action for _, action in search.demonstration(world, query)],
     ),
 }

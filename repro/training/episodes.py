@@ -54,6 +54,7 @@ class Played:
     reward: float = 0.0
     won: bool = False
     faults: dict[str, int] = field(default_factory=dict)
+    expert: bool = False  # played by an expert: nothing was sampled
 
     def outcome(self, group: int) -> Outcome:
         return Outcome(group, self.reward, self.won, len(self.turns), self.faults)

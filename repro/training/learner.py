@@ -129,14 +129,19 @@ class Learner:
         logp_BT = torch.zeros(shape, device=self.device)
         for part in parts:
             logp_BT[part.rows, : part.logp_BT.shape[1]] = part.logp_BT.detach()
+        behaviour_BT = behaviour_BT.to(self.device)
+        expert_B = torch.tensor(rollouts.expert_B, device=self.device) if rollouts.expert_B else None
+        if expert_B is not None:  # nobody knows what the expert's probabilities were
+            behaviour_BT = torch.where(expert_B[:, None], logp_BT, behaviour_BT)
         batch = BehaviourBatch(
             logp_BT=logp_BT,
             mask_BT=mask_BT,
             advantage_B=advantage_B,
             reward_B=reward_B,
             group_B=group_B,
-            behaviour_logp_BT=behaviour_BT.to(self.device),
+            behaviour_logp_BT=behaviour_BT,
             proximal_logp_BT=logp_BT.clone(),
+            expert_B=expert_B,
         )
         return batch, parts
 

@@ -173,17 +173,20 @@ def expected(update: int, training: TrainingConfig, sampler: Sampler, counts: Co
 
 
 def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
-    """The log line of an update; `reward` and `mixed` are of all that was drawn, trained on or not."""
+    """The log line of an update; `reward` and `mixed` are of all that was drawn, trained on or not, `reward` without
+    an expert's rows."""
     rewards: dict[int, list[float]] = {}
-    all_reward, all_group, _ = rollouts.compared()
+    all_reward, all_group, place_B = rollouts.compared()
+    experts = {place_B[b] for b, expert in enumerate(rollouts.expert_B) if expert}
     for group, reward in zip(all_group, all_reward, strict=True):
         rewards.setdefault(group, []).append(reward)
     mixed = {group for group, values in rewards.items() if min(values) < max(values)}
     tokens = list(zip(rollouts.group_B, map(len, rollouts.responses), strict=True))
     tokens += [(unused.group, unused.length) for unused in rollouts.unused]
-    if rollouts.unused or rollouts.episodes:
-        drawn = [reward for values in rewards.values() for reward in values]
-        metrics |= {"reward": sum(drawn) / len(drawn), "mixed": len(mixed) / len(rewards)}
+    if rollouts.unused or rollouts.episodes or experts:
+        drawn = [reward for place, reward in enumerate(all_reward) if place not in experts]
+        metrics |= {"reward": sum(drawn) / len(drawn) if drawn else None, "mixed": len(mixed) / len(rewards)}
+    sampled = [episode for place, episode in enumerate(rollouts.episodes) if place not in experts]
     return {
         "kind": "update",
         "update": rollouts.update + 1,
@@ -194,8 +197,9 @@ def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
         "informative_tokens": sum(length for group, length in tokens if group in mixed),
         "seconds_generate": rollouts.seconds,
         **accounting.update_flops(unit, rollouts, metrics.pop("trained_B")),
+        **({"rollouts": len(sampled)} if rollouts.episodes else {}),
         **metrics,
-        **episodes.summary(rollouts.episodes),
+        **episodes.summary(sampled),
     }
 
 

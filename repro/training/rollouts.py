@@ -86,6 +86,7 @@ class Rollouts:
     # How sampling went since the update before, if not as the prompts, rows and unused responses say.
     requests: list[Requests] = field(default_factory=list)
     met: list[list[int]] = field(default_factory=list)  # states, see `counts.Met`
+    expert_B: list[bool] = field(default_factory=list)  # which rows are an expert's; empty: none
 
     @property
     def generations(self) -> int:
@@ -187,6 +188,9 @@ def batch(
     completions = [groups[g].played[i].turns[t].completion for g, i, t in rows]
     several, by_turns = multi_turn(config.world), isinstance(config.recipe.credit, GiGPO)
     number = {member: e for e, member in enumerate(every)}
+    expert_B = [groups[g].played[i].expert for g, i, _ in rows]
+    own = [b for b, expert in enumerate(expert_B) if not expert]
+    sampled = [completions[b] for b in own], [prompt_B[b] for b in own]
     return Rollouts(
         update=update,
         version=version,
@@ -198,7 +202,7 @@ def batch(
         behaviour_logp=[c.logprobs for c in completions],
         reward_B=[groups[g].played[i].reward for g, i, _ in rows],
         finished_B=[c.finished for c in completions],
-        mismatch_kl=mismatch(dec, prompts, prompt_B, completions, update, config.training.temperature),
+        mismatch_kl=mismatch(dec, prompts, sampled[1], sampled[0], update, config.training.temperature),
         seconds=seconds,
         unused=[
             Unused(place[g, i, t], g, groups[g].played[i].reward, len(groups[g].played[i].turns[t].completion.tokens))
@@ -210,12 +214,23 @@ def batch(
         turn_reward_B=[groups[g].played[i].turns[t].reward for g, i, t in rows] if by_turns else [],
         state_B=[groups[g].played[i].turns[t].state for g, i, t in rows] if by_turns else [],
         met=met.hashes() if met else [],
+        **(_with_experts(prompts, *sampled, expert_B) if any(expert_B) else {}),
     )
+
+
+def _with_experts(prompts, completions, prompt_B, expert_B: list[bool]) -> dict[str, Any]:
+    """What an update says in addition if some rows are an expert's: those cost no sampling."""
+    used = sorted(set(prompt_B))
+    lengths = [len(completion.tokens) for completion in completions]
+    requests = Requests([len(prompts[p]) for p in used], [used.index(p) for p in prompt_B], lengths)
+    return {"expert_B": expert_B, "requests": [requests]}
 
 
 @torch.no_grad()
 def mismatch(dec: Decoder, prompts, prompt_B, completions, update: int, temperature: float) -> float:
     """k3 estimate, over some rows, of KL(sampler || trainer) under the very weights that sampled."""
+    if not completions:
+        return 0.0
     rows = [(update * MISMATCH_ROWS + i) % len(completions) for i in range(min(MISMATCH_ROWS, len(completions)))]
     used = sorted({prompt_B[b] for b in rows})
     lay = layout(

@@ -10,11 +10,13 @@ import torch
 
 from repro import environments
 from repro.algorithms.allocation import Drawn, History, Profile, Visit
+from repro.algorithms.luffy import ExpertRows
 from repro.algorithms.smepo import failures
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.training.config import RunConfig
 from repro.training.counts import Met
+from repro.training.experts import demonstrated
 from repro.training.profiling import take_profile
 from repro.training.rollouts import Group, Rollouts, batch, draw
 
@@ -71,8 +73,10 @@ class Sampler:
                     if index not in groups:
                         groups[index] = self._group(len(groups), index)
             if sizes:
-                some, counts = [groups[i] for i in sizes], list(sizes.values())
-                draw(dec, self.policy, some, counts, config=config, update=update, met=met)
+                some = [groups[i] for i in sizes]
+                counts = self._with_experts(update, some, list(sizes.values()))
+                if any(counts):
+                    draw(dec, self.policy, some, counts, config=config, update=update, met=met)
             looked.update({index: Drawn(index, tuple(groups[index].rewards)) for index in sizes})
 
         while wanted := self._allot(update, list(looked.values())):
@@ -101,6 +105,18 @@ class Sampler:
         shown = environments.asked(self.config.world, query)
         prompt = self.config.recipe.guidance.prompt(shown, failures(self.history.visits, index))
         return Group(number, index, query, self.policy.encode(prompt))
+
+    def _with_experts(self, update: int, groups: list[Group], sizes: list[int]) -> list[int]:
+        """How many responses of each group are left to be sampled once its expert's rows are in it."""
+        exploration = self.config.recipe.exploration
+        if not isinstance(exploration, ExpertRows):
+            return sizes
+        left = []
+        for group, size in zip(groups, sizes, strict=True):
+            sampled, experts = exploration.sizes(update, size)
+            group.played += [demonstrated(self.policy, group.query, group.prompt, self.config) for _ in range(experts)]
+            left.append(sampled)
+        return left
 
     def _allot(self, update: int, drawn: list[Drawn]) -> list[tuple[int, int]]:
         try:
