@@ -27,6 +27,13 @@ FULL = {
     "full": ("full trace", "full"),
     "full_cut": ("full trace without its last line", "full_cut"),
 }
+SECOND = {  # name -> (label, algorithm): the paper's other baselines
+    "sft": ("SFT on traces", "sft"),
+    "sft_rl": ("SFT, then GRPO", "sft_rl"),
+    "luffy": ("LUFFY", "luffy"),
+    "ghpo": ("GHPO", "smepo_loss"),
+    "ghpo_smepo": ("GHPO with SMEPO", "smepo_loss"),
+}
 PREFIXES = {f"prefix{share}": (f"prefix of {share} %", f"prefix_{share}") for share in (25, 50, 75)}
 
 
@@ -55,6 +62,11 @@ def arms(guidance: Guidance, *more: Arm) -> dict[str, Arm]:
     found = [arm(guidance, name, WIDE, 10, core=True) for name in CORE]
     found += [arm(guidance, name, WIDE, 5) for name in guidance if name not in CORE]
     found += [arm(guidance, name, USUAL, 5) for name in CORE]
+    for name, (label, algorithm) in SECOND.items():
+        helped = {"ghpo": "full", "ghpo_smepo": "smepo"}.get(name)  # after failures, by that arm's hint
+        settings = ("guidance", guidance[helped][1] if helped else ""), ("after_failures", helped is not None)
+        words = f"{label}; {CLIPS[WIDE]}"
+        found.append(Arm(f"{name}@{WIDE}", label, algorithm, WIDE, 5, description=words, settings=settings))
     return {one.name: one for one in (*found, *more)}
 
 
@@ -66,13 +78,16 @@ def builder(study: str, sizes: Callable[[str], dict[str, Any]]) -> Callable[[Arm
 
         from repro.algorithms import ALGORITHMS
         from repro.algorithms.guidance import Unguided
+        from repro.algorithms.smepo import GHPO_STAGES, EscalatingTrace
         from repro.config import override
         from repro.policy.demonstrations import FORMATS
         from repro.training.config import Lagged, RunConfig
 
         parts, settings = sizes(tier), dict(arm.settings)
-        hint = settings.pop("guidance")
+        hint, after_failures = settings.pop("guidance"), settings.pop("after_failures", False)
         guidance = FORMATS[type(parts["world"])][hint] if hint else Unguided()
+        if after_failures:  # a masked trace is shown whole, for the warm start has read no part of one
+            guidance = EscalatingTrace(guidance, GHPO_STAGES if hint == "full" else (1.0,))
         recipe = replace(ALGORITHMS[arm.algorithm], guidance=guidance)
         return override(RunConfig(study, arm.name, tier, seed, recipe, Lagged(0, 3), **parts), settings)
 

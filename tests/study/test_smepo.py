@@ -10,9 +10,10 @@ import pytest
 
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.guidance import Unguided
-from repro.algorithms.smepo import HINTS
+from repro.algorithms.luffy import ExpertRows
+from repro.algorithms.smepo import HINTS, EscalatingTrace
 from repro.config import config_hash
-from repro.study.smepo_arms import profiles
+from repro.study.smepo_arms import SECOND, profiles
 from repro.study.smepo_math import CHECKS, GUIDANCE, SMEPO_MATH
 
 
@@ -31,10 +32,23 @@ def test_arms_differ_in_the_hint_alone():
     assert SMEPO_MATH.config("full@doubting", 0, "small").warmstart.doubt == 0.5
 
 
+def test_the_second_tier():
+    plain = SMEPO_MATH.config("grpo@wide", 3, "small")
+    for name in SECOND:
+        config = SMEPO_MATH.config(f"{name}@wide", 3, "small")
+        for part in ("world", "policy", "warmstart", "training", "schedule"):
+            assert getattr(config, part) == getattr(plain, part)
+        assert config.recipe.allocation == plain.recipe.allocation
+        assert config.recipe.objective.eps_high == plain.recipe.objective.eps_high == 5.0
+    ghpo, both = (SMEPO_MATH.config(f"{name}@wide", 0, "small").recipe.guidance for name in ("ghpo", "ghpo_smepo"))
+    assert ghpo == EscalatingTrace(HINTS["full"]) and both == EscalatingTrace(HINTS["critical_path"], stages=(1.0,))
+    assert SMEPO_MATH.config("luffy@wide", 0, "small").recipe.exploration == ExpertRows(mixed=1)
+
+
 @pytest.mark.parametrize("tier", ["smoke", "small"])
 def test_every_cell_is_a_run_of_its_own(tier):
     hashes = [config_hash(SMEPO_MATH.config(arm, 0, tier)) for arm in SMEPO_MATH.arms]
-    assert len(set(hashes)) == len(hashes) == 20
+    assert len(set(hashes)) == len(hashes) == 25
     cells = SMEPO_MATH.cells(tier, seeds=1)
     assert cells[0].arm == "grpo@wide" and all(arm.core == (name.split("@")[0] in ("grpo", "full", "smepo", "random")
                and name.endswith("@wide")) for name, arm in SMEPO_MATH.arms.items())  # fmt: skip
