@@ -68,7 +68,8 @@ SOME = {"epochs": EPOCHS, "probes": PROBES}  # a study has those that were measu
 # In worlds of several turns, and where generations are the budget; a table has those that were measured.
 STATES = ("states_observation", "states_goal_observation", "states_state")
 MEASURED_RUNS = dict.fromkeys(("generations", "epochs", *STATES), "Int64") | {"exhausted": "boolean"}
-MEASURED_EVALS = {"generations": "Int64", "won": "float64", "turns": "float64", "temperature": "float64"}
+MEASURED_EVALS = {"generations": "Int64", "won": "float64", "score": "float64", "turns": "float64"}
+MEASURED_EVALS["temperature"] = "float64"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ def of_folders(
             raise ReproError(f"{folder} is not finished; run it to its end first")
         config, metrics = stored["config"], runs.read_metrics(folder)
         key = {"arm": config["arm"], "seed": config["seed"]}
-        updates, explored = _records(metrics, "update"), _records(metrics, "epoch")
+        updates, explored, rest = (_records(metrics, kind) for kind in ("update", "epoch", "rest"))
         tests = [record for record in metrics if record["kind"] == "eval"]
         profiled = [record for record in metrics if record["kind"] == "profile"]
         probed = [{"format": "", **record} for record in metrics if record["kind"] == "probe"]
@@ -133,8 +134,8 @@ def of_folders(
         row |= {"run_id": stored["hash"], "status": result["status"], "updates": result["updates"]}
         temperature = config.get("training", {}).get("temperature", 1.0)
         row |= _learning(metrics, bool(explored), fraction, **rule) | _evaluation(tests, temperature)
-        row |= _cost(updates, tests, result) | _profiling(profiled) | {"parameters": result.get("parameters")}
-        rows.append(row | _explored(updates, explored, result) | _asked(probed) | _origin(stored))
+        row |= _cost(updates + rest, tests, result) | _profiling(profiled) | {"parameters": result.get("parameters")}
+        rows.append(row | _explored(updates + rest, explored, result) | _asked(probed) | _origin(stored))
         curves += [key | record for record in updates]
         evals += [key | test for test in tests]
         epochs += [key | record for record in explored]
@@ -254,7 +255,12 @@ def _evaluation(tests: list[dict], trained_at: float) -> dict:
         suffix = "" if at == trained_at else f"_t{at:g}"
         for prefix, update in (("", own["update"].max()), ("start_", 0)):
             ends = tried[tried["update"] == update].set_index("level")
-            measured = ("won", "turns") if at == trained_at else ("won", "turns", "mean_at_k")
+            measured = [
+                "won",
+                "turns",
+                *(["mean_at_k"] if at != trained_at else []),
+                *ends.columns.intersection(["score"]),
+            ]
             for name in measured if len(ends) else ():
                 row |= {f"{prefix}{name}{suffix}": float(ends[name].mean())}
                 row |= {f"{prefix}{name}_{level}{suffix}": value for level, value in ends[name].items()}
@@ -262,7 +268,7 @@ def _evaluation(tests: list[dict], trained_at: float) -> dict:
 
 
 def _explored(updates: list[dict], epochs: list[dict], result: dict) -> dict:
-    """What was sampled and met in all, where it was counted."""
+    """What was sampled and met in all, where it was counted; the last of `updates` may be of what none followed."""
     counts = {name: [u[name] for u in updates if name in u][-1:] for name in ("generations", *STATES)}
     row = {name: last[0] for name, last in counts.items() if last}
     if epochs:

@@ -169,7 +169,7 @@ def played(config, root, epochs=True):
 
     def test(update, level, won, temperature, samples=2):
         row = evaluation(update, level, won / 2, samples) | {"won": won, "turns": 10 + won}
-        return row | {"temperature": temperature, "generations": 100 * update}
+        return row | {"temperature": temperature, "generations": 100 * update, "score": won * (1 - temperature / 2)}
 
     reward = -0.25 if epochs else 0.5
     with runs.open_run(config, runs.run_folder(config, root)) as run:
@@ -180,12 +180,14 @@ def played(config, root, epochs=True):
                     run.log.append(test(update, level, 0.5 + rise * update, 0.4))
             if update < 2:
                 row = {"kind": "update", "update": update + 1, "reward": reward, "loss": 0.0, "fault_nothing": 2.5}
+                row["flops"] = 16.0
                 states = dict(zip(tables.STATES, (30 + update, 40 + update, 50 + update), strict=True))
                 run.log.append(row | states | {"generations": 100 * update + 100})
         if epochs:
             tally = {"groups": 3, "n_8": 2, "score_mean": 0.5}
             run.log.append({"kind": "epoch", "epoch": 1, "update": 2, "generations": 200} | tally)
             run.log.append({"kind": "epoch", "epoch": 2, "update": 2, "generations": 207})
+            run.log.append({"kind": "rest", "update": 2, "generations": 207, "flops": 8.0, "states_observation": 33})
         run.finish({"status": "finished", "updates": 2} | ({"exhausted": True} if epochs else {}))
 
 
@@ -208,7 +210,10 @@ def test_worlds_of_several_turns_by_hand(tmp_path):
         "generations": 207,  # of the last epoch, which no update followed
         "epochs": 2,
         "exhausted": True,
-        "states_observation": 31,
+        "states_observation": 33,  # with what no update followed
+        "flops": 40.0,
+        "score_seen_t0.4": 0.8,  # (1 - 0.4 / 2) x 1.0
+        "score": 0.3125,  # half of success
         "states_state": 51,
     }
     assert {name: row[name] for name in expected} == expected
@@ -366,7 +371,9 @@ def documented():
 def generic(column):
     """`won_valid_seen_t0.4` is explained as `won_<level>_t<T>`."""
     column = re.sub(r"_t[0-9.]+$", "_t<T>", re.sub(r"^fault_.*", "fault_<kind>", column))
-    return re.sub(r"^((?:start_)?(?:mean_at_k|pass_at_k|won|turns))_(?!t<T>).*?(_t<T>)?$", r"\1_<level>\2", column)
+    return re.sub(
+        r"^((?:start_)?(?:mean_at_k|pass_at_k|won|turns|score))_(?!t<T>|mean).*?(_t<T>)?$", r"\1_<level>\2", column
+    )
 
 
 def probed(config, root, copied=(0.25, 0.5, 0.75)):
