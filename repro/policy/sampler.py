@@ -181,7 +181,8 @@ class _Batch:
         self.slot_B[order] = sorted_B * G + member
         self.row_PG = torch.zeros(len(size_P) * G, dtype=prompt_B.dtype, device=order.device)  # spare slots: row 0
         self.row_PG[self.slot_B] = torch.arange(len(prompt_B), device=order.device)
-        self.in_order = len(self.row_PG) == len(prompt_B) and bool((self.row_PG == self.slot_B).all())
+        in_place = torch.arange(len(prompt_B), device=order.device)
+        self.in_order = len(self.row_PG) == len(prompt_B) and bool((self.slot_B == in_place).all())
 
     def _by_prompt(self, x: Tensor) -> Tensor:
         """(B, K, g, n) to (P, K, G g, n)."""

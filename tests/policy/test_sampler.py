@@ -73,6 +73,14 @@ def test_each_request_depends_on_its_own_seed_and_prompt_alone(qwen):
     assert_same(longer[:-1], whole)
 
 
+@pytest.mark.parametrize("prompt_B", [[1, 0], [0, 1, 0, 1], [2, 1, 0], [2, 0, 1, 0, 1, 2]])
+def test_rows_may_stand_in_any_order(qwen, prompt_B):
+    """Also in one that, done twice, is no reordering: two rows change places, and none is left over."""
+    prompts, _, _ = requests(groups=3)
+    alone = [run(qwen, [prompts[p]], [0], [seed])[0] for seed, p in enumerate(prompt_B)]
+    assert_same(run(qwen, prompts[: max(prompt_B) + 1], prompt_B, range(len(prompt_B))), alone)
+
+
 def test_a_larger_budget_only_goes_on(qwen):
     prompts, prompt_B, seeds = requests()
     short, long = (run(qwen, prompts, prompt_B, seeds, n) for n in (4, 12))
