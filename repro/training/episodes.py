@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     won: bool
     turns: int
     faults: dict[str, int]
+    score: float | None = None  # partial credit, in worlds that have it, whatever they reward
 
 
 @dataclass
@@ -54,10 +55,11 @@ class Played:
     reward: float = 0.0
     won: bool = False
     faults: dict[str, int] = field(default_factory=dict)
+    score: float | None = None
     expert: bool = False  # played by an expert: nothing was sampled
 
     def outcome(self, group: int) -> Outcome:
-        return Outcome(group, self.reward, self.won, len(self.turns), self.faults)
+        return Outcome(group, self.reward, self.won, len(self.turns), self.faults, self.score)
 
 
 class Start(NamedTuple):
@@ -111,6 +113,7 @@ def play(dec: Decoder, policy: Any, starts: Sequence[Start], config: RunConfig, 
         live, turn = running, turn + 1
     for one, world in zip(played, worlds, strict=True):
         one.won = world.won
+        one.score = getattr(world, "score", None)
         one.faults |= world.faults._asdict()
     return played
 
@@ -135,12 +138,14 @@ def followed(
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means over episodes, for the log: `won`, `turns`, and `fault_<kind>`, how often it happened in an episode."""
+    """Means over episodes, for the log: `won`, `turns`, `fault_<kind>`, how often it happened in an episode, and `score`
+    where the world has one."""
     if not outcomes:
         return {}
     count = len(outcomes)
     return {
         "won": sum(outcome.won for outcome in outcomes) / count,
         "turns": sum(outcome.turns for outcome in outcomes) / count,
+        **({} if outcomes[0].score is None else {"score": sum(outcome.score for outcome in outcomes) / count}),
         **{f"fault_{kind}": sum(o.faults[kind] for o in outcomes) / count for kind in outcomes[0].faults},
     }

@@ -29,7 +29,7 @@ from repro.training import episodes, evaluation, loop
 from repro.training.accounting import Cost, cost, forward_flops, update_flops
 from repro.training.asynchronous import GeneratorPolicy
 from repro.training.config import EvaluationConfig, Lagged, RunConfig, TrainingConfig
-from repro.training.episodes import Outcome, Played, Start, Turn, play
+from repro.training.episodes import Outcome, Played, Start, Turn, play, summary
 from repro.training.evaluation import evaluate
 from repro.training.learner import Learner
 from repro.training.loop import train
@@ -233,6 +233,13 @@ def test_turns_are_rows_and_share_their_groups_prompts():
     assert rollouts.compared() == ([1, 0, 0, 0], [0, 0, 1, 1], rollouts.episode_B)
     again = Rollouts.from_json(json.loads(json.dumps(rollouts.to_json())))
     assert again == rollouts and isinstance(again.episodes[0], Outcome)
+
+
+def test_the_score_is_logged_where_a_world_has_one():
+    assert summary([Outcome(0, 1.0, True, 3, {}, 1.0), Outcome(0, 0.0, False, 1, {}, 0.5)]) == {
+        "won": 0.5, "turns": 2.0, "score": 0.75
+    }  # fmt: skip
+    assert "score" not in summary([Outcome(0, 1.0, True, 3, {})])
 
 
 def test_rollouts_saved_before_there_were_episodes_can_be_read():
