@@ -1,6 +1,6 @@
 """The ledger: every claim of every paper beside what the committed results say about it.
 
-A verdict is computed, never written down: claims and rules are in `asympo_claims` and `rules`, fixed before the runs,
+A verdict is computed, never written down: claims and rules are in `<paper>_claims` and `*rules`, fixed before the runs,
 and the numbers come from the tables in `data/results/<study>/small/`. Needs no torch.
 """
 
@@ -15,11 +15,12 @@ from repro.study import STUDIES, runs, tables, theory_results
 from repro.study.asympo_claims import ASYMPO_CLAIMS
 from repro.study.evidence import INCONCLUSIVE, NOT_TESTABLE, Claim, Evidence, Judgement
 from repro.study.sgpo_claims import SGPO_CLAIMS
+from repro.study.smepo_claims import SMEPO_CLAIMS
 from repro.study.statistics import Interval
 from repro.study.theory_claims import THEORY_CLAIMS
 
 TIER = "small"  # smoke results prove that it runs, never a claim
-CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS, *THEORY_CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS, *SMEPO_CLAIMS, *THEORY_CLAIMS)
 
 
 def ledger(root: Path | None = None) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
-from repro.study import STUDIES, bill, claims, runs, summary, tables
+from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tables
 from repro.study.asympo_async import CONTROLS
 from repro.study.cost_rules import ratio
 from repro.study.evidence import VERDICTS, Evidence, difference, spelled
@@ -257,8 +257,10 @@ def _json(path: Path) -> dict[str, Any] | None:
 SECTIONS = {
     "finding": finding,
     "finding_sgpo": finding_sgpo,
+    "finding_smepo": smepo_summary.finding,
     "outcome": outcome,
     "outcome_sgpo": outcome_sgpo,
+    "outcome_smepo": smepo_summary.outcomes,
     "ledger": ledger,
     "studies": studies,
     "bench": bench,

@@ -44,7 +44,7 @@ def warm_start(results: Tables, checks: Sequence[Check], study: Study) -> str:
     found, stamp = profiles(results), summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
     if not found:
         return f"{stamp}No profile of a warm start in these tables: it comes with the runs of `{GRPO}`.\n"
-    labels = {arm.settings[0][1]: arm.label for arm in reversed(study.arms.values())} | {"": "no hint"}
+    labels = {dict(arm.settings).get("guidance"): arm.label for arm in reversed(study.arms.values())} | {"": "no hint"}
     formats = dict.fromkeys(name for profile in found.values() for name in profile)
     kinds = [kind for kind in next(iter(found.values()))[""] if kind not in ("mean", "pass")]
     head = ["shown", "success, %", "pass@8, %", *(f"first error: {kind}, %" for kind in kinds)]
