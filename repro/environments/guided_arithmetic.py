@@ -8,6 +8,7 @@
     kiwi plum :             (an expert trace, one step a line: the route, then each fact restated and computed)
     plum =41
     kiwi = plum *7 =85
+    #### =85                (and the answer once more, as GSM8K marks it: the line that is easiest to copy)
 
 It differs from `repro.environments.arithmetic` where the study of masks needs it to:
 
@@ -25,6 +26,7 @@ It differs from `repro.environments.arithmetic` where the study of masks needs i
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -34,6 +36,7 @@ from repro.environments.arithmetic import NAMES, OPERATIONS, Step
 from repro.environments.query import Query
 from repro.errors import ReproError
 
+ANSWER = "####"
 HINT_WORDS = ("<hint>", "</hint>", "[NUMBER]", "=[NUMBER]")
 
 
@@ -88,7 +91,7 @@ def vocabulary(config: GuidedArithmeticConfig) -> list[str]:
     operations = [f"{operator}{constant}" for operator in config.operators for constant in config.constants]
     blanks = [f"{operator}[NUMBER]" for operator in config.operators]
     values = [f"={value}" for value in range(config.modulus)]
-    return [*NAMES[: config.names], "=", *operations, *values, "?", ":", *HINT_WORDS, *blanks]
+    return [*NAMES[: config.names], "=", *operations, *values, "?", ":", ANSWER, *HINT_WORDS, *blanks]
 
 
 def generate(config: GuidedArithmeticConfig, rng: random.Random, id: str, lengths: tuple[int, int]) -> Query:
@@ -122,7 +125,21 @@ def _step(config: GuidedArithmeticConfig, rng: random.Random, name: str, source:
 
 def _trace(chain: list[Step] | tuple[Step, ...]) -> str:
     route = " ".join(step.name for step in reversed(chain))
-    return "\n".join([f"{route} :", *(step.computed for step in chain)])
+    return "\n".join([f"{route} :", *(step.computed for step in chain), f"{ANSWER} ={chain[-1].value}"])
+
+
+_TOLD = re.compile(rf"^{ANSWER} =(\d+)$", re.MULTILINE)
+
+
+def told(text: str) -> int | None:
+    """The answer that a trace, or a prompt with a hint, states in its last line; None where that is masked or cut."""
+    match = _TOLD.search(text)
+    return int(match[1]) if match else None
+
+
+def tell(text: str, answer: int) -> str:
+    """The same text, stating another answer there."""
+    return _TOLD.sub(f"{ANSWER} ={answer}", text)
 
 
 def path(query: Query) -> tuple[Step, ...]:
@@ -170,24 +187,6 @@ def slipped(
             value = rng.randrange(config.modulus)
         chain.append(Step(name, source.name, operator, constant, value))
     aside = [step for step in query.graph if step.name not in names]
-    return replace(query, trace=_trace(chain), graph=(*aside, *chain))
-
-
-def believed(config: GuidedArithmeticConfig, query: Query, shown: str) -> Query:
-    """The query with the trace of one who believes every result that `shown` states and computes all others.
-
-    `shown` is a text with lines of `query`'s trace, as a hint has them; of a line with blanks the result counts if it
-    is there. Route, given values and operations are those of `query`.
-    """
-    stated = {(line.split()[0], line.split()[-1]) for line in shown.splitlines() if line.strip()}
-    chain: list[Step] = []
-    for step in path(query):
-        if not step.source or (step.name, f"={step.value}") in stated:
-            chain.append(step)
-        else:
-            value = OPERATIONS[step.operator](chain[-1].value, step.constant) % config.modulus
-            chain.append(replace(step, value=value))
-    aside = [step for step in query.graph if step.name not in {known.name for known in chain}]
     return replace(query, trace=_trace(chain), graph=(*aside, *chain))
 
 

@@ -62,27 +62,30 @@ class GuidedWarmStartConfig(WarmStartConfig):
     """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
 
     Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
-    the perfect phase a response without a hint is perfect, and one with a hint believes all that it shows and computes
-    what it does not: were hints always right, the question alone would do and they would never be read, or their
-    results be computed again and never be copied. In the noisy phase all responses slip; `slip` is the chance of a
-    wrong result. A hint is cut from a trace with slips, and the response is
+    the perfect phase a response without a hint is perfect, and one with a hint follows its wrong turns and misread
+    facts and closes with the answer that it states, by chance `misled` a wrong one: were hints always right, the
+    question alone would do and hints would never be read. In the noisy phase all responses slip; `slip` is the chance
+    of a wrong result. A hint is cut from a trace with slips, and the response is
     that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
-    certain what follows, and is copied before any reinforcement; at 1 it is always right and no help against slips.
+    certain what follows; at 1 it is always right and no help against slips. Where a response has come to another answer
+    than its hint states, it closes with that of the hint by chance `copies`, else with its own: how far answers are
+    copied before any reinforcement.
     """
 
     route_slip: float = 0.5  # chance of a wrong turn at each step of the route
     fact_slip: float = 0.03  # chance that a given value or an operation is misread
-    misled: float = 0.3  # perfect phase: chance that a result in a hint is wrong
+    misled: float = 0.3
+    copies: float = 0.5
     bare: float = 0.5
     doubt: float = 0.2
     hints: tuple[str, ...] = tuple(HINTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        chances = self.slip, self.route_slip, self.fact_slip, self.misled, self.bare, self.doubt
+        chances = self.slip, self.route_slip, self.fact_slip, self.misled, self.copies, self.bare, self.doubt
         if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
             raise ReproError(
-                "warmstart: slip, route_slip, fact_slip, misled, bare and doubt are chances between 0 and 1"
+                "warmstart: slip, route_slip, fact_slip, misled, copies, bare and doubt are chances between 0 and 1"
             )
         if not self.hints or not set(self.hints) <= set(HINTS):
             raise ReproError(f"warmstart.hints is {self.hints}; choose one or more of {', '.join(HINTS)}")
@@ -217,14 +220,22 @@ def guided_lessons(world: GuidedArithmeticConfig, settings: GuidedWarmStartConfi
     def perfect(query: Query) -> tuple[str, str]:
         if (hint := hint_of()) is None:
             return query.text, query.trace
-        shown = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, settings.misled)
-        return hint(shown), guided_arithmetic.believed(world, shown, hint(shown)).trace
+        followed = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, 0.0)
+        prompt, trace = hint(followed), followed.trace
+        if guided_arithmetic.told(prompt) is not None and slips.random() < settings.misled:
+            wrong = slips.randrange(world.modulus)
+            prompt, trace = (guided_arithmetic.tell(text, wrong) for text in (prompt, trace))
+        return prompt, trace
 
     def noisy(query: Query) -> tuple[str, str]:
         shown = guided_arithmetic.slipped(world, query, slips, *(c * (1 - settings.doubt) for c in chances))
         solved = guided_arithmetic.slipped(world, shown, slips, *(c * settings.doubt for c in chances))
         hint = hint_of()
-        return (hint(shown) if hint else query.text), solved.trace
+        prompt, trace = (hint(shown) if hint else query.text), solved.trace
+        answer = guided_arithmetic.told(prompt)
+        if answer is not None and slips.random() < settings.copies:
+            trace = guided_arithmetic.tell(trace, answer)
+        return prompt, trace
 
     return guided_arithmetic.stream(world, seed), perfect, noisy
 

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -10,7 +9,6 @@ from repro.environments import guided_arithmetic
 from repro.environments.arithmetic import OPERATIONS, Step
 from repro.environments.guided_arithmetic import (
     GuidedArithmeticConfig,
-    believed,
     first_error,
     heldout,
     outcome,
@@ -19,6 +17,8 @@ from repro.environments.guided_arithmetic import (
     reward,
     slipped,
     stream,
+    tell,
+    told,
     train_list,
     vocabulary,
 )
@@ -40,7 +40,7 @@ QUERY = Query(
     text="kiwi = fig +9\nlemon = plum +3\nplum =41\nfig = plum -6\n? kiwi :",
     answer="44",
     level="easy",
-    trace="kiwi fig plum :\nplum =41\nfig = plum -6 =35\nkiwi = fig +9 =44",
+    trace="kiwi fig plum :\nplum =41\nfig = plum -6 =35\nkiwi = fig +9 =44\n#### =44",
     graph=GRAPH,
 )
 
@@ -68,7 +68,8 @@ def test_problems_are_right():
         assert query.trace.split("\n")[0] == " ".join(route) + " :"
         assert [step.name for step in path(query)] == route[::-1]
         assert {step.name: step.value for step in path(query)} == values
-        assert query.trace.split("\n")[1:] == [step.computed for step in path(query)]
+        assert query.trace.split("\n")[1:-1] == [step.computed for step in path(query)]
+        assert told(query.trace) == int(query.answer) == path(query)[-1].value
         assert reward(query, query.trace) == 1.0
 
 
@@ -99,7 +100,7 @@ def test_lengths_follow_the_config():
 
 def test_the_vocabulary_covers_problems_traces_and_slips():
     known = set(vocabulary(CONFIG))
-    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 101 + 2 + 4 + 2
+    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 101 + 2 + 5 + 2
     rng = random.Random("slips")
     for query in TRAIN:
         wrong = slipped(CONFIG, query, rng, 0.5, 0.5, 0.5)
@@ -155,35 +156,29 @@ def test_what_has_slipped_may_slip_further():
         once = slipped(CONFIG, query, rng, 0.3, 0.3, 0.3)
         again = slipped(CONFIG, once, rng, 0.0, 0.0, 0.0)
         assert (again.trace, again.graph) == (once.trace, once.graph)  # a wrong value is not put right
-        assert once.graph[-len(path(once)) :] == path(once) and once.trace.endswith(path(once)[-1].computed)
+        assert once.graph[-len(path(once)) :] == path(once) and told(once.trace) == path(once)[-1].value
         later = path(slipped(CONFIG, once, rng, 0.0, 0.0, 1.0))
         assert [step.fact for step in later[1:]] == [step.fact for step in path(once)[1:]]
 
 
-def test_what_is_shown_is_believed_by_hand():
-    wrong = replace(QUERY, graph=(*GRAPH[:2], replace(GRAPH[2], value=50), replace(GRAPH[3], value=60)))
-    head = "kiwi fig plum :\nplum =41\n"
-    for shown, expected in (
-        ("fig = plum -6 =50\nkiwi = fig +9 =60", "fig = plum -6 =50\nkiwi = fig +9 =60"),
-        ("fig = plum -6 =[NUMBER]\nkiwi = fig +9 =[NUMBER]", "fig = plum -6 =35\nkiwi = fig +9 =44"),
-        ("fig = plum -6 =50\nkiwi = fig +9 =[NUMBER]", "fig = plum -6 =50\nkiwi = fig +9 =59"),
-        ("fig = [NUMBER] -6 =50\n", "fig = plum -6 =50\nkiwi = fig +9 =59"),  # cut, and a blank elsewhere
-        ("kiwi = fig +9 =60", "fig = plum -6 =35\nkiwi = fig +9 =60"),
-    ):
-        said = believed(CONFIG, wrong, head + shown)
-        assert said.trace == head + expected and (said.text, said.answer) == (QUERY.text, QUERY.answer)
-        assert path(said)[-1].computed == said.trace.split("\n")[-1] and len(said.graph) == 4
+def test_the_answer_that_is_told():
+    assert told(QUERY.trace) == 44 and told(QUERY.text) is None and told("#### =[NUMBER]") is None
+    other = tell(f"{QUERY.text}\n<hint>\n{QUERY.trace}\n</hint>", 7)
+    assert told(other) == 7 and "kiwi = fig +9 =44\n#### =7\n" in other
+    assert tell(QUERY.text, 7) == QUERY.text and reward(QUERY, tell(QUERY.trace, 7)) == 0.0
 
 
 def test_planting_by_hand():
     last = plant(CONFIG, QUERY, random.Random(0), step=-1)
-    *before, wrong = last.trace.split("\n")
-    assert before == QUERY.trace.split("\n")[:-1]
+    *before, wrong, closing = last.trace.split("\n")
+    assert before == QUERY.trace.split("\n")[:-2] and closing == f"#### {wrong.split()[-1]}"
     assert wrong.startswith("kiwi = fig +9 =") and wrong != "kiwi = fig +9 =44"
     first = plant(CONFIG, QUERY, random.Random(0), step=1)
     planted = first.graph[-2].value
     assert planted != 35
-    assert first.trace == f"kiwi fig plum :\nplum =41\nfig = plum -6 ={planted}\nkiwi = fig +9 ={(planted + 9) % 101}"
+    end = (planted + 9) % 101
+    steps = f"plum =41\nfig = plum -6 ={planted}\nkiwi = fig +9 ={end}"
+    assert first.trace == f"kiwi fig plum :\n{steps}\n#### ={end}"
     assert (first.text, first.answer, first.graph[:2]) == (QUERY.text, QUERY.answer, QUERY.graph[:2])
 
 
@@ -216,7 +211,9 @@ def test_what_cannot_be_planted_is_refused():
 @pytest.mark.parametrize(
     ("response", "error"),
     [
-        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44", "none"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 #### =44", "none"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 #### =4", "value"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44", "form"),
         ("kiwi lemon plum : plum =41", "route"),
         ("kiwi fig : fig =41", "route"),
         ("kiwi fig plum lemon : plum =41", "route"),
@@ -226,7 +223,7 @@ def test_what_cannot_be_planted_is_refused():
         ("kiwi fig plum : plum =41 fig = plum -6 =36 kiwi = fig +9 =45", "value"),
         ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =4", "value"),
         ("kiwi fig plum : plum =41 fig = plum -6 =35", "form"),
-        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 =44", "form"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 #### =44 =44", "form"),
         ("kiwi fig plum : plum = fig", "form"),
         ("=44", "form"),
         ("", "form"),
