@@ -78,6 +78,7 @@ def builder(study: str, sizes: Callable[[str], dict[str, Any]]) -> Callable[[Arm
 
         from repro.algorithms import ALGORITHMS
         from repro.algorithms.guidance import Unguided
+        from repro.algorithms.luffy import ExpertRows
         from repro.algorithms.smepo import GHPO_STAGES, EscalatingTrace
         from repro.config import override
         from repro.policy.demonstrations import FORMATS
@@ -89,6 +90,9 @@ def builder(study: str, sizes: Callable[[str], dict[str, Any]]) -> Callable[[Arm
         if after_failures:  # a masked trace is shown whole, for the warm start has read no part of one
             guidance = EscalatingTrace(guidance, GHPO_STAGES if hint == "full" else (1.0,))
         recipe = replace(ALGORITHMS[arm.algorithm], guidance=guidance)
+        if arm.algorithm == "sft_rl":
+            share = ExpertRows(mixed=0, supervised=parts["training"].updates // 4)
+            recipe = replace(recipe, exploration=share)
         return override(RunConfig(study, arm.name, tier, seed, recipe, Lagged(0, 3), **parts), settings)
 
     return build
