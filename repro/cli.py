@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="one run of one arm (needs no Jupyter); resumes if it was interrupted")
     run.add_argument("study")
-    run.add_argument("--arm", required=True, help="for example asympo@ref; `repro studies` lists them")
+    run.add_argument("--arm", help="for example asympo@ref; `repro studies` lists them. Only --dry-run does without")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--tier", default="smoke")
     run.add_argument(
@@ -30,7 +30,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="override a setting, for example training.updates=50 (repeatable)",
     )
-    run.add_argument("--dry-run", action="store_true", help="print the resolved config and where results would lie")
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan: model, data, memory, rollouts, GPU-hours, settings and their sources, what is missing",
+    )
+    run.add_argument("--seeds", type=int, help="with --dry-run: seeds an arm")
+    run.add_argument("--json", action="store_true", help="with --dry-run: with the resolved config and its folder too")
     run.add_argument(
         "--track",
         action="append",
@@ -133,11 +139,28 @@ def run(options: argparse.Namespace) -> None:
     from repro.study import study_named, tracking
     from repro.study.runs import run_folder
 
-    config = override(study_named(options.study).config(options.arm, options.seed, options.tier), options.set)
+    study = study_named(options.study)
+    if not options.arm and not options.dry_run:
+        raise ReproError(f"say which arm with --arm; study {study.name!r} has: {', '.join(study.arms)}")
+    try:
+        arm = options.arm or study.cells(options.tier)[0].arm
+        config = override(study.config(arm, options.seed, options.tier), options.set)
+    except ModuleNotFoundError as error:
+        raise ReproError(
+            f"a run's config needs the package {error.name!r}: pip install '.[train]' (see `repro doctor`)"
+        ) from error
     folder = run_folder(config)
     if options.dry_run:
-        print(json.dumps({"hash": config_hash(config), "folder": str(folder), "config": to_dict(config)}, indent=1))
+        from repro.study.plan import plan, render
+
+        found = plan(study, options.tier, [options.arm] if options.arm else [], options.seeds, config)
+        whole = {"hash": config_hash(config), "folder": str(folder), "config": to_dict(config), "plan": found}
+        print(json.dumps(whole, indent=1) if options.json else render(found))
         return
+    if study.paper_tier(options.tier):
+        from repro.study.plan import check
+
+        check(config)
     if options.track:
         os.environ[tracking.VARIABLE] = ",".join(tracking.chosen(",".join(options.track)))
     try:

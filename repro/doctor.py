@@ -82,12 +82,15 @@ def devices() -> dict:
 
 
 def cached_models() -> list[str]:
-    """The PAPER_MODELS whose weights are in the Hugging Face cache, found by that library's own variables."""
+    """The PAPER_MODELS whose weights are in the Hugging Face cache."""
+    return [name for name in PAPER_MODELS if cached(name)]
+
+
+def cached(model: str) -> bool:
+    """Whether a model's weights are in the Hugging Face cache, found by that library's own variables."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    return [
-        name for name in PAPER_MODELS if any(hub.glob(f"models--{name.replace('/', '--')}/snapshots/*/*.safetensors"))
-    ]
+    return any(hub.glob(f"models--{model.replace('/', '--')}/snapshots/*/*.safetensors"))
 
 
 def lacking(tier: str, packages: list[dict], cuda: list[dict], models: list[str]) -> list[dict]:

@@ -69,7 +69,10 @@ def test_studies_as_text_name_every_arm(capsys):
 
 def test_a_dry_run_prints_the_config_and_does_nothing(capsys, data):
     shown = json.loads(
-        output(capsys, [*RUN, "--seed", "3", "--dry-run", *with_settings("training.updates=7", "world.style=english")])
+        output(
+            capsys,
+            [*RUN, "--seed", "3", "--dry-run", "--json"] + with_settings("training.updates=7", "world.style=english"),
+        )
     )
     config = from_dict(RunConfig, shown["config"])
     assert (config.study, config.arm, config.tier, config.seed) == ("asympo_async", "naive@lag0", "smoke", 3)
@@ -77,7 +80,7 @@ def test_a_dry_run_prints_the_config_and_does_nothing(capsys, data):
     assert shown["hash"] == config_hash(config)
     folder = data / "runs" / "asympo_async" / "smoke" / "naive@lag0" / f"seed3-{shown['hash']}"
     assert Path(shown["folder"]) == folder and not folder.exists()
-    plain = json.loads(output(capsys, [*RUN, "--seed", "3", "--dry-run"]))
+    plain = json.loads(output(capsys, [*RUN, "--seed", "3", "--dry-run", "--json"]))
     assert plain["hash"] != shown["hash"]
     assert from_dict(RunConfig, plain["config"]) == STUDIES["asympo_async"].config("naive@lag0", 3, "smoke")
 
@@ -96,8 +99,9 @@ def test_a_run_from_the_shell_and_once_more(capsys):
     [
         (["run", "asympo", "--arm", "naive@lag0"], "asympo_async"),
         (["run", "asympo_async", "--arm", "naive"], "study 'asympo_async' has no arm 'naive'; it has: naive@ref"),
-        ([*RUN, "--tier", "huge"], "study 'asympo_async' has no tier 'huge'; it has: smoke, small"),
-        ([*RUN, "--tier", "paper"], "has no tier 'paper'"),
+        ([*RUN, "--tier", "huge"], "study 'asympo_async' has no tier 'huge'; it has: smoke, small, paper, paper-1gpu"),
+        ([*RUN, "--tier", "paper"], "has no arm 'naive@lag0' at tier paper; it has: naive@ref, gpg@ref"),
+        (["run", "asympo_async"], "say which arm with --arm; study 'asympo_async' has: naive@ref"),
         ([*RUN, "--seed", "-1"], "seed -1 is not a whole number of 0 or more"),
         ([*RUN, "--set", "training.updates"], "--set 'training.updates': write it as key=value"),
         ([*RUN, "--set", "training.update=3"], "TrainingConfig has no field 'update' (fields: updates, learning_rate"),
@@ -125,9 +129,7 @@ def test_a_data_folder_that_cannot_be_written(capsys, data, monkeypatch):
     assert "set REPRO_DATA to a folder that can be written" in refusal(capsys, [*RUN, *with_settings(*BRIEF)])
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["train"], ["run"], ["run", "asympo_async"], [*RUN, "--seed", "one"], ["studies", "x"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["train"], ["run"], [*RUN, "--seed", "one"], ["studies", "x"]])
 def test_a_command_that_cannot_be_read_is_status_2(capsys, arguments):
     with pytest.raises(SystemExit) as raised:
         main(arguments)

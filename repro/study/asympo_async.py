@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from repro.study.definition import Arm, Study
+from repro.study.paper_tier import PAPER_TIERS
 
 CONDITIONS = {
     "lag0": "synchronous: lag 0",
@@ -120,6 +121,6 @@ ASYMPO_ASYNC = Study(
     paper="asympo",
     notebook="asympo_async.ipynb",
     arms=_arms(),
-    tiers=("smoke", "small"),
+    tiers=("smoke", "small", *PAPER_TIERS),
     build=build,
 )

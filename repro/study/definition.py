@@ -15,6 +15,7 @@ TIERS = {
     "smoke": "tiny policy, seconds a run; proves that it runs, never evidence",
     "small": "0.5 M parameters from scratch, minutes a run on one core; evidence on direction and mechanism",
     "paper": "the paper's own models, data and settings, on GPUs",
+    "paper-1gpu": "the same with a model of 0.5 to 1.7 billion parameters, for one 80 GB GPU",
 }
 
 
@@ -66,7 +67,20 @@ class Study:
             raise ReproError(f"study {self.name!r} has no arm {arm!r}; it has: {', '.join(self.arms)}")
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ReproError(f"seed {seed!r} is not a whole number of 0 or more")
-        return self.build(self.arms[arm], seed, tier)
+        entry, config = self.paper_tier(tier), self.build(self.arms[arm], seed, tier)
+        if entry is None:
+            return config
+        if arm not in entry.arms:
+            raise ReproError(f"study {self.name!r} has no arm {arm!r} at tier {tier}; it has: {', '.join(entry.arms)}")
+        from repro.study.paper_tier import scaled
+
+        return scaled(config, entry)
+
+    def paper_tier(self, tier: str) -> Any:
+        """The PaperTier of a tier that has the paper's own settings; None for the other tiers."""
+        from repro.study.paper_settings import PAPER
+
+        return PAPER.get(self.name, {}).get(tier)
 
     def check_tier(self, tier: str) -> None:
         if tier not in self.tiers:
@@ -74,22 +88,29 @@ class Study:
 
     def seeds(self, arm: str, tier: str) -> int:
         """How many paired seeds (0, 1, ...) an arm runs at a tier."""
+        if entry := self.paper_tier(tier):
+            return entry.seeds
         return self.arms[arm].seeds if tier == "small" else min(self.smoke_seeds, self.arms[arm].seeds)
 
     def cells(self, tier: str, arms: list[str] | None = None, seeds: int | None = None) -> list[Any]:
         """The RunConfigs of a grid, seed by seed and core arms first, so that an interrupted grid is still paired.
 
-        Without `arms`: all of them at the small and paper tiers, the core ones at smoke. `seeds` caps each arm's.
+        Without `arms`: all of them at the small tier, the core ones at smoke, those of the paper at its own. `seeds`
+        caps each arm's; at the paper's tiers, which have one, it says how many.
         """
         self.check_tier(tier)
+        entry = self.paper_tier(tier)
         chosen = arms or [name for name, arm in self.arms.items() if arm.core or tier != "smoke"]
+        if entry and not arms:
+            chosen = list(entry.arms)
         if seeds is not None and seeds < 1:
             raise ReproError(f"seeds={seeds}: give a whole number of 1 or more")
         counts = {}
         for name in chosen:
             if name not in self.arms:
                 raise ReproError(f"study {self.name!r} has no arm {name!r}; it has: {', '.join(self.arms)}")
-            counts[name] = min(self.seeds(name, tier), seeds or self.seeds(name, tier))
+            planned = self.seeds(name, tier)
+            counts[name] = (seeds or planned) if entry else min(planned, seeds or planned)
         order = sorted(chosen, key=lambda name: not self.arms[name].core)
         return [
             self.config(name, seed, tier)

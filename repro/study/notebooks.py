@@ -34,6 +34,7 @@ from repro.config import check_type
 from repro.errors import ReproError
 from repro.study import STUDIES, runs, study_named
 from repro.study.definition import TIERS
+from repro.study.plan import check as check_run
 
 NOTEBOOKS = runs.REPOSITORY / "notebooks"
 AFTER_STUDIES = ("threespo_theory", "claims", "explore")  # a simulation, and what reads all results; in reading order
@@ -101,7 +102,8 @@ def reproduce(
     of worker processes of a grid (None: as the notebook says); `root` is the data folder; with `missing` only runs
     that the committed tables lack are trained. A notebook that fails is in
     the report and stops none of the others. Raises ReproError before anything runs for an unknown name, a tier that a
-    chosen study lacks, a number below 1, or a notebook that is missing or malformed.
+    chosen study lacks, what a paper's tier lacks on this machine, a number below 1, or a notebook that is missing or
+    malformed.
     """
     if tier not in TIERS:
         raise ReproError(f"there is no tier {tier!r}; there are: {', '.join(TIERS)}")
@@ -241,13 +243,16 @@ def _chosen(only: Sequence[str]) -> list[str]:
 def _planned(name: str, tier: str, seeds: int | None, jobs: int | None, missing: bool) -> tuple[Path, dict[str, Any]]:
     """The notebook of that name, and its parameters."""
     if name == "threespo_theory":
-        return NOTEBOOKS / "threespo_theory.ipynb", {"tier": tier, "run": tier == "smoke"}
+        simulated = "smoke" if tier == "smoke" else "small"  # no model is trained: there is no tier above
+        return NOTEBOOKS / "threespo_theory.ipynb", {"tier": simulated, "run": tier == "smoke"}
     if name == "claims":
         return NOTEBOOKS / "claims.ipynb", {}
     if name == "explore":
         return NOTEBOOKS / "explore.ipynb", {"tier": tier, "demo_run": tier == "smoke"}
     study = study_named(name)
     study.check_tier(tier)
+    if study.paper_tier(tier):
+        check_run(study.cells(tier)[0])
     parameters = {"tier": tier, "seeds": seeds, "run": True} | ({} if jobs is None else {"jobs": jobs})
     return NOTEBOOKS / study.notebook, parameters | ({"missing": True} if missing else {})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from repro.study.definition import Arm, Study
+from repro.study.paper_tier import PAPER_TIERS
 
 EPOCHS = 2  # passes over the list in every arm (Appendix D)
 AT_MOST = 1000  # updates, far above what two passes take
@@ -130,6 +131,6 @@ SGPO_MATH = Study(
     paper="sgpo",
     notebook="sgpo_math.ipynb",
     arms=_arms(),
-    tiers=("smoke", "small"),
+    tiers=("smoke", "small", *PAPER_TIERS),
     build=build,
 )

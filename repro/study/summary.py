@@ -22,6 +22,9 @@ NOT_EVIDENCE = "**Smoke tier: this proves that it runs. It is no evidence for or
 
 def setup(study: Study, tier: str) -> str:
     """What every run of a tier shares, from the config itself. Imports torch, as configs name policies."""
+    if entry := study.paper_tier(tier):
+        values = [(f"`{s.key}`", f"`{s.value!r}`", s.source) for s in entry.values()]
+        return markdown(["setting", "value", "where it stands in the paper (open: it does not say)"], values)
     config = study.config(next(iter(study.arms)), 0, tier)
     world, policy, training, evaluation = config.world, config.policy, config.training, config.evaluation
     levels = ", ".join(f"{n} {a}-{b}" for n, a, b in world.levels)

@@ -98,7 +98,7 @@ def test_missing_or_broken_notebook(tmp_path):
     "given, message",
     [
         ({"tier": "tiny"}, "there is no tier 'tiny'; there are: smoke, small, paper"),
-        ({"tier": "paper", "only": ["asympo_async"]}, "study 'asympo_async' has no tier 'paper'"),
+        ({"tier": "paper", "only": ["asympo_async"]}, "this run cannot start here, it lacks:"),
         ({"only": ["asympo"]}, "there is no study 'asympo'; there are: asympo_async"),
         ({"seeds": 0}, "seeds=0: give a whole number of 1 or more"),
         ({"seeds": True}, "seeds=True"),
