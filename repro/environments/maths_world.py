@@ -8,19 +8,25 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from repro.environments.benchmarks import BENCHMARKS, load_benchmark
+from repro.environments.maths_check import maths_match
 from repro.environments.maths_data import CHECKS, LoadedQueries, boxed_prompt, load_queries, random_subset
 from repro.environments.query import Query
+from repro.environments.smepo_data import load_traces
 from repro.errors import ReproError
 from repro.places import external
+
+SETS = {**CHECKS, "smepo": maths_match}  # training sets, and how an answer is checked
 
 
 @dataclass(frozen=True)
 class MathsConfig:
     """Which set, and how much of it. Sources are files, folders or hub ids; empty: the set's own place or hub id."""
 
-    name: str = "math"  # a key of `maths_data.CHECKS`: gsm8k, math, dapo or dapo_english
+    name: str = "math"  # a key of SETS: gsm8k, math, dapo, dapo_english or smepo
     train_source: str = ""
     heldout_source: str = ""
     train_split: str = "train"
@@ -29,18 +35,20 @@ class MathsConfig:
     heldout_queries: int = 64  # per level
 
     def __post_init__(self) -> None:
-        if self.name not in CHECKS:
-            raise ReproError(f"maths world: there is no data set {self.name!r}; there are: {', '.join(CHECKS)}")
+        if self.name not in SETS:
+            raise ReproError(f"maths world: there is no data set {self.name!r}; there are: {', '.join(SETS)}")
 
 
 @dataclass(frozen=True)
 class BenchmarkedMathsConfig(MathsConfig):
     """A training set with published benchmarks held out, each whole and a level of its own.
 
-    `train_queries` of 0 takes the whole set.
+    `train_queries` of 0 takes the whole set. The prompt "boxed" asks for a boxed answer, "plain" is the question alone,
+    for policies whose system prompt does.
     """
 
     benchmarks: tuple[str, ...] = ("math500",)  # of `benchmarks.BENCHMARKS`
+    prompt: Literal["boxed", "plain"] = "boxed"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,6 +60,8 @@ class BenchmarkedMathsConfig(MathsConfig):
 @functools.lru_cache(maxsize=4)  # the lists are asked for by the loop, by each sampler and by each evaluation
 def _load(name: str, source: str, split: str) -> LoadedQueries:
     place = external(name.removesuffix("_english"))
+    if name == "smepo":
+        return _traces(Path(source) if source else place)
     return load_queries(name, source or (place if place.is_dir() else None), split)
 
 
@@ -59,25 +69,37 @@ def train_list(config: MathsConfig, seed: int) -> list[Query]:
     """A random subset of the training split that depends on the seed alone."""
     loaded = _load(config.name, config.train_source, config.train_split)
     size = config.train_queries or len(loaded.queries)
-    return [_asked(query) for query in random_subset(loaded.queries, size, seed)]
+    return [_asked(config, query) for query in random_subset(loaded.queries, size, seed)]
 
 
 def heldout(config: MathsConfig) -> dict[str, list[Query]]:
     """The same random queries of each level for every seed, from the held-out split."""
     if isinstance(config, BenchmarkedMathsConfig):
-        return {name: load_benchmark(name) for name in config.benchmarks}
+        return {name: [_asked(config, query) for query in load_benchmark(name)] for name in config.benchmarks}
     by_level: dict[str, list[Query]] = defaultdict(list)
     loaded = _load(config.name, config.heldout_source, config.heldout_split)
     for query in random_subset(loaded.queries, len(loaded.queries), 0):
         if len(by_level[query.level]) < config.heldout_queries:
-            by_level[query.level].append(_asked(query))
+            by_level[query.level].append(_asked(config, query))
     return {level: by_level[level] for level in sorted(by_level)}
 
 
 def reward(config: MathsConfig, query: Query, response: str) -> float:
     """1.0 if the response states the reference answer, by the set's own check."""
-    return float(CHECKS[config.name](response, query.answer))
+    return float(SETS[config.name](response, query.answer))
 
 
-def _asked(query: Query) -> Query:
-    return replace(query, text=boxed_prompt(query.text))
+def _traces(place: Path) -> LoadedQueries:
+    """SMEPO's maths questions with their traces; ReproError if no file of them is there."""
+    files = sorted(place.rglob("math*.parquet")) + sorted(place.rglob("math*.jsonl"))
+    if not files:
+        raise ReproError(f"maths world: {place} holds no math*.parquet; `repro data list` says how to download it")
+    loaded = [load_traces(file, "maths") for file in files]
+    queries = {query.id: query for one in loaded for query in one.queries}
+    malformed = tuple(problem for one in loaded for problem in one.malformed)
+    return LoadedQueries(tuple(queries.values()), malformed, sum(one.duplicates for one in loaded))
+
+
+def _asked(config: MathsConfig, query: Query) -> Query:
+    plain = getattr(config, "prompt", "boxed") == "plain"
+    return query if plain else replace(query, text=boxed_prompt(query.text))

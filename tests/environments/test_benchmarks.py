@@ -1,10 +1,12 @@
 """Benchmarks in the published files' schemas, and a maths world that holds them out."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from repro import environments
+from repro.environments import maths_world
 from repro.environments.benchmarks import load_benchmark
 from repro.environments.maths_data import load_queries
 from repro.environments.maths_world import BenchmarkedMathsConfig, heldout, train_list
@@ -40,10 +42,9 @@ def external(tmp_path, monkeypatch):
 def test_a_benchmark_is_read_whole_whatever_its_file_is_called(external):
     five, one = load_benchmark("aime25")
     assert (five.answer, one.answer, five.level) == ("005", "1", "aime25")
-    assert five.text.startswith("What is 2 + 3?") and "\\boxed{}" in five.text and five.id != one.id
-    assert one.text.startswith("How many primes")
+    assert five.text == "What is 2 + 3?" and one.text == "How many primes are even?" and five.id != one.id
     (figs,) = load_benchmark("gsm8k")
-    assert figs.answer == "5" and figs.level == "gsm8k" and "\\boxed{}" in figs.text
+    assert figs.answer == "5" and figs.level == "gsm8k" and figs.text.startswith("Ann has")
 
 
 def test_what_is_missing_or_malformed_is_said(external):
@@ -62,6 +63,9 @@ def test_a_world_trains_on_a_whole_set_and_holds_benchmarks_out(external):
     assert sorted(q.answer for q in first) == ["2", "4"] and {q.id for q in first} == {q.id for q in other}
     assert {level: len(queries) for level, queries in heldout(world).items()} == {"aime25": 2, "gsm8k": 1}
     assert environments.heldout(world) == heldout(world)
+    asked = heldout(world)["aime25"][0].text
+    assert asked.startswith("What is 2 + 3?") and "\\boxed{}" in asked
+    assert heldout(replace(world, prompt="plain"))["aime25"][0].text == "What is 2 + 3?"
     assert environments.reward(world, heldout(world)["aime25"][0], "so it is \\boxed{5}") == 1.0
     assert environments.reward(world, heldout(world)["aime25"][0], "so it is \\boxed{6}") == 0.0
 
@@ -72,3 +76,18 @@ def test_english_is_what_has_no_chinese_characters(external):
     assert [q.text for q in load_queries("dapo_english", path).queries] == [
         q.text for q in load_queries("dapo", path).queries if "一" not in q.text
     ]
+
+
+def test_released_traces_are_a_training_set(external):
+    place = external / "smepo"
+    place.mkdir()
+    row = {"question": "What is 1 + 1?", "reward_model": {"ground_truth": "2"}, "teacher_ds": "1 + 1 = 2"}
+    world = BenchmarkedMathsConfig("smepo", train_queries=0, benchmarks=("aime25",), prompt="plain")
+    with pytest.raises(ReproError, match="holds no math"):
+        train_list(world, 0)
+    (place / "math_train.jsonl").write_text(json.dumps(row) + "\n")
+    (place / "code_train.jsonl").write_text(json.dumps({**row, "question": "Print 2."}) + "\n")
+    maths_world._load.cache_clear()
+    (query,) = train_list(world, 0)
+    assert (query.text, query.answer, query.trace, query.level) == ("What is 1 + 1?", "2", "1 + 1 = 2", "maths")
+    assert environments.reward(world, query, "so it is \\boxed{2}") == 1.0

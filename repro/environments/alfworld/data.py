@@ -21,6 +21,7 @@ from repro.environments.alfworld.expert import shortest_plan
 from repro.environments.alfworld.households import SPLITS, GameSet
 from repro.environments.alfworld.problem import TASK_TYPES, Game, read_game, write_pddl
 from repro.errors import ReproError
+from repro.places import external
 
 DATASET = "json_2.1.1"
 _LAYOUT = f"{DATASET}/<split>/<task>-<object>-<...>-<floor plan>/trial_T<stamp>/{{game.tw-pddl,traj_data.json}}"
@@ -60,11 +61,13 @@ def _share(found: GameSet, number: int | None, seed: str) -> GameSet:
 
 
 def dataset_folder(root: Path | str | None = None) -> Path:
-    """The folder that holds the splits, below `root` or the environment variable ALFWORLD_DATA.
+    """The folder that holds the splits, below `root`, the environment variable ALFWORLD_DATA or `repro data`'s place.
 
     Raises ReproError that names the download command and the layout where there is none.
     """
     place = root if root is not None else os.environ.get("ALFWORLD_DATA")
+    if root is None and not place and external("alfworld").is_dir():
+        place = external("alfworld")
     advice = (
         f"Run `alfworld-download` (it comes with the alfworld package, {package.INSTALL}) with the environment "
         f"variable ALFWORLD_DATA set to the folder that should hold the data, which gets the layout {_LAYOUT}."

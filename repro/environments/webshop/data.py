@@ -34,6 +34,7 @@ from repro.environments.webshop.engine import Shop, ShopConfig
 from repro.environments.webshop.product import BadRow, Product, parse_product
 from repro.environments.webshop.search import SearchIndex
 from repro.errors import ReproError
+from repro.places import external
 
 PRODUCTS, ATTRIBUTES, HUMAN = "items_shuffle{}.json", "items_ins_v2{}.json", "items_human_ins.json"
 SMALL = 1000  # products of the small files
@@ -51,7 +52,7 @@ class DataConfig:
     3SPO code sets it to False and uses 1,000 products. `seed` draws prices within ranges and price limits.
     """
 
-    folder: str
+    folder: str = ""  # empty: WEBSHOP_DATA, else where `repro data` says that it must lie
     products: int | None = SMALL
     human_goals: bool = True
     seed: int = 0
@@ -107,7 +108,7 @@ def load(config: DataConfig, shop: ShopConfig | None = None) -> tuple[Shop, Repo
     Raises ReproError for absent or damaged files.
     """
     paths = find_files(config)
-    folder = Path(config.cache or config.folder) / f"index-{_digest(config, paths)}"
+    folder = Path(config.cache or paths["products"].parent) / f"index-{_digest(config, paths)}"
     if not (folder / "report.json").exists():
         _build(config, paths, folder)
     report = json.loads((folder / "report.json").read_text("utf-8"))
@@ -121,7 +122,7 @@ def find_files(config: DataConfig) -> dict[str, Path]:
 
     Raises ReproError that names every absent file and where it comes from.
     """
-    folder = Path(config.folder)
+    folder = Path(config.folder or os.environ.get("WEBSHOP_DATA") or external("webshop")).expanduser()
     endings = ("_1000", "") if config.products is not None and config.products <= SMALL else ("",)
     wanted = {"products": [PRODUCTS.format(e) for e in endings], "attributes": [ATTRIBUTES.format(e) for e in endings]}
     if config.human_goals:
