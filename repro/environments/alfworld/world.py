@@ -164,7 +164,7 @@ def demonstration(
     while not episode.done:
         admissible = episode.admissible()
         if shown and rng.random() < slip:
-            command = _wrong(rng.choice(admissible), episode.environment.engine, rng)
+            command = _wrong(admissible, episode.household, rng)
         else:
             command = rng.choice(admissible) if rng.random() < noise else searcher.act(admissible)
             shown.append((episode.prompt(), command))
@@ -173,13 +173,21 @@ def demonstration(
     return shown
 
 
-def _wrong(command: str, engine: Engine, rng: random.Random) -> str:
-    """The command with one of its names changed to another kind found in this household, and any number."""
-    named = _NAME.findall(command)
-    if not named:
-        return command
-    kind = rng.choice([*engine.object_name, *engine.receptacle_name]).rpartition(" ")[0]
-    return command.replace(rng.choice(named), f"{kind} {rng.randint(1, 4)}")
+def _wrong(admissible: list[str], house: Household, rng: random.Random) -> str:
+    """A command with a wrong name, as beginners give it: mostly the goal's kind of thing or place where it is not.
+
+    Of the admissible commands with names, one of any verb; one of its names becomes that of another thing (or place),
+    half of the time of the goal's, with any number.
+    """
+    named = [command for command in admissible if _NAME.search(command)]
+    verb = rng.choice(sorted({command.split()[0] for command in named}))
+    command = rng.choice([command for command in named if command.split()[0] == verb])
+    name, engine, goal = rng.choice(_NAME.findall(command)), house.engine, house.game.problem.goal
+    place = name in engine.receptacle_name
+    kinds = [other.rpartition(" ")[0] for other in (engine.receptacle_name if place else engine.object_name)]
+    wanted = (goal.receptacle or goal.toggle if place else goal.object).lower()
+    kind = wanted if rng.random() < 0.5 else rng.choice(kinds)
+    return command.replace(name, f"{kind} {rng.randint(1, 3)}")
 
 
 def _rules(config: AlfworldConfig) -> Rules:
