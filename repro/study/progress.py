@@ -17,7 +17,7 @@ AXES = {  # what a run has spent: words
     "epochs": "epochs",
     "generated_tokens": "generated tokens",
     "flops_needed": "FLOPs, itemised",
-    "seconds": "s",
+    "seconds": "seconds",
     "updates": "optimiser steps",
 }
 KEYS = ["arm", "seed", "update"]

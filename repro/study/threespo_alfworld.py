@@ -30,10 +30,10 @@ def parts(tier: str) -> dict[str, Any]:
         }
     return {
         "world": AlfworldConfig(),
-        "policy": PolicyConfig(hidden=96, layers=2, heads=4, kv_heads=4, feed_forward=256),
-        "warmstart": PlayedWarmStartConfig(steps=750, batch=64),
-        "training": BudgetedTraining(generations=80_000, checkpoint_every=20_000, **every),
-        "evaluation": EpisodeEvaluation(every=10_000, queries=100, samples=1, final_queries=100, final_samples=2),
+        "policy": PolicyConfig(hidden=96, layers=2),
+        "warmstart": PlayedWarmStartConfig(steps=180, flat_steps=60, noisy_steps=100, batch=8),
+        "training": BudgetedTraining(generations=60_000, checkpoint_every=15_000, **every),
+        "evaluation": EpisodeEvaluation(every=15_000, queries=100, samples=1, final_queries=200, final_samples=1),
     }
 
 

@@ -20,7 +20,7 @@ def parts(tier: str) -> dict[str, Any]:
     from repro.policy.warmstart import PlayedWarmStartConfig
     from repro.training.config import BudgetedTraining, EpisodeEvaluation
 
-    every = {"max_new_tokens": 8, "gradient_split_every": 0}
+    every = {"max_new_tokens": 10, "gradient_split_every": 0}
     if tier == "smoke":
         return {
             "world": WebShopConfig(CompactConfig(goals=60), max_turns=6, heldout_goals=8, reward="success"),
@@ -31,10 +31,12 @@ def parts(tier: str) -> dict[str, Any]:
         }
     return {
         "world": WebShopConfig(reward="success"),
-        "policy": PolicyConfig(hidden=96, layers=2, heads=4, kv_heads=4, feed_forward=256),
-        "warmstart": PlayedWarmStartConfig(steps=750, batch=64),
-        "training": BudgetedTraining(generations=80_000, checkpoint_every=20_000, **every),
-        "evaluation": EpisodeEvaluation(every=10_000, queries=200, samples=1, final_queries=200, final_samples=2),
+        "policy": PolicyConfig(hidden=96, layers=2),
+        "warmstart": PlayedWarmStartConfig(
+            steps=300, flat_steps=100, noisy_steps=80, warmup_steps=20, slip=0.3, batch=8
+        ),
+        "training": BudgetedTraining(generations=50_000, checkpoint_every=12_500, **every),
+        "evaluation": EpisodeEvaluation(every=12_500, queries=200, samples=1, final_queries=400, final_samples=1),
     }
 
 
