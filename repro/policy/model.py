@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from repro.errors import ReproError
-from repro.policy.decoder import Decoder, decoder
+from repro.policy.chat import Chat
+from repro.policy.decoder import Decoder, decoder, projection
 
 PAD, END = "<pad>", "<end>"
 
@@ -47,42 +49,78 @@ class PolicyConfig:
 
 @dataclass
 class Policy:
-    """A model with the tokenizer that belongs to it."""
+    """A model with the tokenizer that belongs to it, and how texts are put to it.
+
+    Policies from scratch read texts as they are; a pretrained one may wrap them in its chat template.
+    """
 
     model: torch.nn.Module
-    tokenizer: object  # a transformers PreTrainedTokenizerFast
+    tokenizer: Any  # a transformers PreTrainedTokenizerFast
+    chat: Chat | None = None  # None: texts as they are
+    end: str = ""  # the token that ends a response; empty: the tokenizer's end token
+    longest: int = 0  # a limit below the model's own context, in tokens; 0: none
+    recompute: bool = False  # see `Decoder.recompute`
+    adapters: Any = None  # peft's model around `model`, where adapters are trained instead of the weights
+    adapter_scale: float = 1.0
+    engine: Any = None  # samples in the torch sampler's place
 
     @property
     def end_token(self) -> int:
-        return self.tokenizer.eos_token_id
+        return self.tokenizer.convert_tokens_to_ids(self.end) if self.end else self.tokenizer.eos_token_id
 
     @property
     def context(self) -> int:
-        """The longest sequence that the model is made for, in tokens."""
-        return self.model.config.max_position_embeddings
+        """The longest sequence that the model is made for, or may be used for, in tokens."""
+        own = self.model.config.max_position_embeddings
+        return min(own, self.longest) if self.longest else own
 
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The trainable tensors by their transformers names (a tied head is not listed twice)."""
-        return dict(self.model.named_parameters())
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, trainable or not, by the names that `decoder` wants."""
+        own = dict(self.model.named_parameters())
+        if self.adapters is None:
+            return own
+        return {name.replace(".base_layer.", ".").replace(".default.", "."): p for name, p in own.items()}
+
+    @torch.no_grad()
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of a model of this shape that computes the same without adapters; a tied head comes once."""
+        tensors = self.tensors()
+        for name, tensor in tensors.items():
+            if ".lora_" not in name:
+                matrix = name.removesuffix(".weight")
+                adapted = f"{matrix}.lora_A.weight" in tensors
+                yield name, projection(tensors, matrix, self.adapter_scale).merged() if adapted else tensor
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def prompt(self, text: str) -> list[int]:
+        """The tokens that put a question, or the first observation of an episode, to the policy."""
+        return self.chat.prompt(text) if self.chat else self.encode(text)
+
+    def reply(self, text: str) -> list[int]:
+        """The tokens of a later observation, which follow the end token of the action that brought it about."""
+        return self.chat.reply(text) if self.chat else self.encode(text)
 
     def decode(self, tokens: list[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
     def decoder(self) -> Decoder:
         """The weights as the functional decoder sees them; gradients flow to the model's parameters."""
-        return decoder(self.parameters, self.model.config)
+        return decoder(self.tensors(), self.model.config, self.recompute, self.adapter_scale, self.engine)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """A copy of the weights that later updates do not touch."""
+        """A copy of the trainable weights that later updates do not touch."""
         return {name: p.detach().clone() for name, p in self.parameters.items()}
 
     def save(self, folder: Path) -> None:
-        """Write the model (safetensors) and the tokenizer as transformers does."""
-        self.model.save_pretrained(folder)
+        """Write the model, or its adapters alone (safetensors), and the tokenizer as transformers and peft do."""
+        (self.adapters or self.model).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -97,26 +135,14 @@ def word_tokenizer(words: list[str]):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END)
 
 
-def load_tokenizer(source: str):
-    """The tokenizer saved at a folder or hub id, giving the ids it gave when it was saved.
-
-    A word-level tokenizer is loaded by the class that saved it: AutoTokenizer would take the model's type (qwen2)
-    for the tokenizer's and put Qwen's own splitting of digits in front of it.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    settings = Path(source) / "tokenizer_config.json"
-    if settings.is_file():
-        saved_by = json.loads(settings.read_text()).get("tokenizer_class", "")
-        if saved_by in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-            return PreTrainedTokenizerFast.from_pretrained(source)
-    return AutoTokenizer.from_pretrained(source)
-
-
 def build(config: PolicyConfig, words: list[str], seed: int, device: str = "cpu") -> Policy:
     """A fresh policy whose initial weights depend on `seed` alone, or the checkpoint that the config names."""
+    from repro.policy import pretrained
+
+    if isinstance(config, pretrained.CheckpointConfig):
+        return pretrained.load_policy(config, seed, device)
     if config.checkpoint:
-        return load(config.checkpoint, device, config.dtype)
+        return pretrained.load(config.checkpoint, device, config.dtype)
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = word_tokenizer(words)
@@ -175,33 +201,6 @@ def lookup_init(model: torch.nn.Module, amplitude: float, sharpness: float) -> N
         match.q_proj.weight.copy_(sharpness * torch.cat((back.v_proj.weight[:width], written[:-width])))
 
 
-def load(source: str, device: str = "cpu", dtype: str = "float32") -> Policy:
-    """A policy from a folder or hub id; weights from safetensors only.
-
-    Raises ReproError if the checkpoint cannot be found or fetched, or if its tokenizer does not fit its vocabulary.
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # a bar for reading one file would break the display of the runs
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), use_safetensors=True)
-        tokenizer = load_tokenizer(source)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ReproError(
-            f"policy.checkpoint: {source!r} could not be loaded ({str(error).splitlines()[0]}). Give a folder that "
-            "holds config.json, *.safetensors and a tokenizer, or a hub id while the hub can be reached."
-        ) from error
-    if len(tokenizer) > model.config.vocab_size:
-        raise ReproError(
-            f"policy.checkpoint: the tokenizer of {source!r} has {len(tokenizer)} tokens, its model only "
-            f"{model.config.vocab_size}; they do not belong together"
-        )
-    if tokenizer.eos_token_id is None:
-        raise ReproError(f"policy.checkpoint: the tokenizer of {source!r} names no end token (eos_token)")
-    return Policy(model.to(device), tokenizer)
-
-
 def parameter_count(policy: Policy) -> int:
-    return sum(math.prod(p.shape) for p in policy.parameters.values())
+    """Weights of the model, adapters left out."""
+    return sum(math.prod(p.shape) for name, p in policy.tensors().items() if ".lora_" not in name)

@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repro.errors import ReproError
 from repro.policy.decoder import Decoder, attend, final_hidden, finish_layer, qkv, rotary
+from repro.policy.memory import free, is_out_of_memory
 
 COMPACT_BELOW = 0.75  # the batch is packed when fewer than this share of its rows still run
 
@@ -78,6 +80,14 @@ def prefill(dec: Decoder, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Ten
     return torch.stack(keys), torch.stack(values), real_PR, final_hidden(dec, x[:, -1])
 
 
+def check_requests(prompts: Sequence[Sequence[int]], prompt_B: Sequence[int], seeds: Sequence[int]) -> None:
+    """ValueError for an empty prompt, or if there are not as many seeds as requests."""
+    if len(prompt_B) != len(seeds):
+        raise ValueError(f"{len(prompt_B)} requests but {len(seeds)} seeds")
+    if not all(len(p) for p in prompts):
+        raise ValueError("a prompt without tokens cannot be continued")
+
+
 @torch.no_grad()
 def sample(
     dec: Decoder,
@@ -92,14 +102,47 @@ def sample(
     """Sample one response per request: request b continues prompts[prompt_B[b]] with its own seeds[b].
 
     On a GPU each batch shape's decoding step is captured once as a CUDA graph (`cuda_graphs=False` decodes eagerly).
-    Raises ValueError for an empty prompt, or if prompt_B and seeds differ in length.
+    A decoder that has an engine leaves the sampling to it. Where memory runs out, half of the requests go first; what
+    is drawn does not depend on it. Raises ValueError for an empty prompt, or if prompt_B and seeds differ in length;
+    ReproError if there is no memory for one request.
     """
-    if len(prompt_B) != len(seeds):
-        raise ValueError(f"{len(prompt_B)} requests but {len(seeds)} seeds")
-    if not all(len(p) for p in prompts):
-        raise ValueError("a prompt without tokens cannot be continued")
+    if dec.engine is not None:
+        return dec.engine.sample(prompts, prompt_B, seeds, max_new_tokens, end_token, temperature)
+    check_requests(prompts, prompt_B, seeds)
     if not len(prompt_B) or max_new_tokens < 1:
         return [Completion([], [], False) for _ in prompt_B]
+    try:
+        return _sample(dec, prompts, prompt_B, seeds, max_new_tokens, end_token, temperature, cuda_graphs)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    if len(prompt_B) == 1:
+        raise ReproError(
+            f"out of memory: one response of up to {max_new_tokens} tokens after a prompt of "
+            f"{len(prompts[prompt_B[0]])} does not fit beside the model. Lower training.max_new_tokens. This run goes "
+            "on from its last checkpoint where there is more memory."
+        )
+    free()
+    half, completions = len(prompt_B) // 2, []
+    for part in (slice(half), slice(half, None)):
+        used = sorted(set(prompt_B[part]))
+        rows = [used.index(p) for p in prompt_B[part]]
+        completions += sample(
+            dec, [prompts[p] for p in used], rows, seeds[part], max_new_tokens, end_token, temperature, cuda_graphs
+        )
+    return completions
+
+
+def _sample(
+    dec: Decoder,
+    prompts: Sequence[Sequence[int]],
+    prompt_B: Sequence[int],
+    seeds: Sequence[int],
+    max_new_tokens: int,
+    end_token: int,
+    temperature: float,
+    cuda_graphs: bool,
+) -> list[Completion]:
     device = dec.embedding.device
     rows = torch.as_tensor(prompt_B, device=device)
     keys_P, values_P, real_PR, last_PD = prefill(dec, prompts)

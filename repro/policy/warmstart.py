@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import random
 import shutil
@@ -27,7 +28,9 @@ from repro.errors import ReproError
 from repro.policy import demonstrations
 from repro.policy.demonstrations import Lessons, examples
 from repro.policy.logprobs import layout, response_logprobs
-from repro.policy.model import Policy, PolicyConfig, build, load
+from repro.policy.model import Policy, PolicyConfig, build
+from repro.policy.pretrained import ServedConfig, load
+from repro.policy.vllm_engine import VLLMEngine
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,10 @@ def warm_start(
     A checkpoint named by the policy config is taken as it is: it has been pretrained already. The folder appears in one
     rename, so a killed warm start leaves nothing half-written behind, and two at once give the same weights.
     """
+    if isinstance(key.policy, ServedConfig):
+        policy = warm_start(dataclasses.replace(key, policy=key.policy.plain()), cache, device, progress)
+        policy.engine = VLLMEngine(policy, key.policy.sampler)
+        return policy
     if key.policy.checkpoint:
         return build(key.policy, [], key.seed, device)
     words = vocabulary(key)

@@ -35,7 +35,8 @@ import torch
 
 from repro.errors import ReproError
 from repro.policy.decoder import Decoder, decoder
-from repro.policy.model import Policy
+from repro.policy.model import Policy, PolicyConfig
+from repro.policy.pretrained import CheckpointConfig, chat_of, fetch, load_tokenizer
 from repro.training.config import Asynchronous, RunConfig
 from repro.training.rollouts import Rollouts
 from repro.training.sampling import Sampler
@@ -71,6 +72,11 @@ class AsynchronousSource(Source):
             raise ReproError(
                 f"schedule: sync_every={schedule.sync_every}, staleness_threshold={schedule.staleness_threshold}, "
                 f"timeout_seconds={schedule.timeout_seconds}; they must be at least 1, at least 0 and above 0"
+            )
+        if policy.engine is not None:
+            raise ReproError(
+                "vLLM samples in the training process, the asynchronous schedule in another one: choose "
+                "schedule=Lagged, or set policy.sampler=null for the torch sampler"
             )
         self.config, self.policy = config, policy
         self.done = state["update"] if state else 0  # learner updates
@@ -152,8 +158,8 @@ class AsynchronousSource(Source):
         return {"update": self.done}
 
     def _push(self) -> None:
-        parameters = self.policy.parameters
-        weights = safetensors.torch.save({name: p.detach().cpu().contiguous() for name, p in parameters.items()})
+        tensors = self.policy.weights()
+        weights = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors})
         # A send can fail only if the generator is dead, which the receiver notices.
         self.sender.submit(self.outbox.send, (self.done, batch_limit(self.config.schedule, self.done), weights))
 
@@ -191,18 +197,34 @@ class AsynchronousSource(Source):
 
 
 class GeneratorPolicy:
-    """What sampling asks of a policy, without transformers, whose import would dominate the generator's start."""
+    """What sampling asks of a policy, without transformers, whose import would dominate the generator's start.
 
-    def __init__(self, model_config: dict[str, Any], tokenizer: str, end_token: int, device: str):
+    Only a chat template needs it.
+    """
+
+    def __init__(
+        self,
+        model_config: dict[str, Any],
+        tokenizer: str,
+        end_token: int,
+        device: str,
+        config: PolicyConfig = PolicyConfig(),
+    ):
         """`tokenizer` is the JSON of a fast tokenizer's backend. There are no weights until `load`."""
         from tokenizers import Tokenizer
 
         self.model_config, self.device = SimpleNamespace(**model_config), device
         self.tokenizer, self.end_token = Tokenizer.from_str(tokenizer), end_token
+        self.context, self.talk = self.model_config.max_position_embeddings, None
+        if isinstance(config, CheckpointConfig):
+            self.context = min(self.context, config.context or self.context)
+            self.talk = chat_of(config, load_tokenizer(fetch(config.checkpoint, config.revision)))
 
-    @property
-    def context(self) -> int:
-        return self.model_config.max_position_embeddings
+    def prompt(self, text: str) -> list[int]:
+        return self.talk.prompt(text) if self.talk else self.encode(text)
+
+    def reply(self, text: str) -> list[int]:
+        return self.talk.reply(text) if self.talk else self.encode(text)
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -235,7 +257,7 @@ def _generate(
     listener = threading.Thread(target=_listen, args=(syncs, arrived), daemon=True)
     listener.start()
     try:
-        policy = GeneratorPolicy(model_config, tokenizer, end_token, config.device)
+        policy = GeneratorPolicy(model_config, tokenizer, end_token, config.device, config.policy)
         sample = Sampler(config, policy)
         version = limit = 0
         batches.send(("started", None))

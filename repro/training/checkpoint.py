@@ -17,8 +17,8 @@ from repro.training.learner import Learner
 
 def save_checkpoint(folder: Path, learner: Learner, state: dict[str, Any]) -> None:
     """Write weights, optimiser moments and `state` (JSON-able) to checkpoint.safetensors."""
-    tensors = {f"policy.{name}": p.detach().cpu().contiguous() for name, p in learner.policy.parameters.items()}
-    for name, p in learner.policy.parameters.items():
+    tensors = {f"policy.{name}": p.detach().cpu().contiguous() for name, p in learner.masters.parameters.items()}
+    for name, p in learner.masters.parameters.items():
         for key, value in learner.optimiser.state.get(p, {}).items():
             tensors[f"optimiser.{key}.{name}"] = value.detach().cpu().contiguous()
     atomic_write(folder / "checkpoint.safetensors", save(tensors, {"state": json.dumps(state)}))
@@ -36,10 +36,11 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
         with safe_open(path, "pt", device=str(learner.device)) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             state = json.loads(file.metadata()["state"])
-        parameters = learner.policy.parameters
+        parameters = learner.masters.parameters
         with torch.no_grad():
             for name, p in parameters.items():
                 p.copy_(tensors.pop(f"policy.{name}"))
+        learner.masters.publish()
         for key, value in tensors.items():
             _, moment, name = key.split(".", 2)
             value = value.cpu() if moment == "step" else value

@@ -12,6 +12,7 @@ from repro.environments import World, multi_turn
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
 from repro.policy.model import PolicyConfig
+from repro.policy.pretrained import CheckpointConfig, ServedConfig
 from repro.policy.warmstart import WarmStart, WarmStartConfig
 
 
@@ -167,7 +168,7 @@ class RunConfig:
     recipe: Recipe
     schedule: Schedule = Lagged()
     world: World = ArithmeticConfig()
-    policy: PolicyConfig = PolicyConfig()
+    policy: PolicyConfig | ServedConfig | CheckpointConfig = PolicyConfig()
     warmstart: WarmStart = WarmStartConfig()
     training: TrainingConfig | BudgetedTraining = TrainingConfig()
     evaluation: ProbedEvaluation | EvaluationConfig | EpisodeEvaluation = EvaluationConfig()

@@ -124,7 +124,7 @@ def present(policy: Any, world: environments.Episode, transcript: Transcript, hi
     The first is always the transcript's, in which guidance may stand.
     """
     worded = getattr(world, "prompt", None)
-    return policy.encode(worded()) if worded and transcript.actions else transcript.prompt(history)
+    return policy.prompt(worded()) if worded and transcript.actions else transcript.prompt(history)
 
 
 def followed(
@@ -133,7 +133,7 @@ def followed(
     """The transcript after a turn. Observations of a world that words its own prompts are not shown, hence not kept:
     a small vocabulary need not know their words."""
     closing = [] if completion.finished else [policy.end_token]
-    shown = [] if hasattr(world, "prompt") else policy.encode(observation)
+    shown = [] if hasattr(world, "prompt") else policy.reply(observation)
     return transcript.then(completion.tokens, closing + shown)
 
 

@@ -39,7 +39,7 @@ def evaluate(
     for level, items in lists.items():
         started = time.perf_counter()
         items = items[:queries]
-        prompts = [policy.encode(asked(config.world, query).text) for query in items]
+        prompts = [policy.prompt(asked(config.world, query).text) for query in items]
         pairs = [(q, k) for q in range(len(items)) for k in range(samples)]
         outcomes: list[Outcome] = []
         for first in range(0, len(pairs), ROWS):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,10 @@ from repro.algorithms.gigpo import GiGPO
 from repro.algorithms.groups import in_mixed_group
 from repro.errors import ReproError
 from repro.policy.logprobs import layout, response_logprobs
+from repro.policy.memory import free, is_out_of_memory
 from repro.policy.model import Policy
 from repro.training.config import TrainingConfig
+from repro.training.masters import Masters
 from repro.training.rollouts import Rollouts
 
 
@@ -48,16 +51,32 @@ class Learner:
     def __init__(self, policy: Policy, recipe: Recipe, config: TrainingConfig):
         self.policy, self.recipe, self.config = policy, recipe, config
         self.device = next(iter(policy.parameters.values())).device
+        self.masters = Masters(policy)
+        self.microbatch_tokens = config.microbatch_tokens  # less, once memory has run out
         self.optimiser = torch.optim.AdamW(
-            policy.parameters.values(), lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+            self.masters.parameters.values(),
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
         )
 
     def update(self, rollouts: Rollouts, split_gradients: bool = False) -> tuple[dict[str, float], CurrentPolicyBatch]:
         """One optimiser step on `rollouts`; its metrics, and the batch as a fully informed observer sees it.
 
         `split_gradients` also measures the gradients of positive and negative responses apart (one more backward).
-        Raises Diverged, before anything is changed, if the loss or the gradient is not finite.
+        Raises Diverged, before anything is changed, if the loss or the gradient is not finite. Where memory runs out,
+        the update is done again in smaller parts; ReproError if the smallest does not fit.
         """
+        while True:
+            try:
+                return self._update(rollouts, split_gradients)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.microbatch_tokens = self._smaller_parts(rollouts)
+            free()
+
+    def _update(self, rollouts: Rollouts, split_gradients: bool) -> tuple[dict[str, float], CurrentPolicyBatch]:
         started = time.perf_counter()
         batch, parts = self._score(rollouts)
         objective = self.recipe.objective
@@ -85,7 +104,7 @@ class Learner:
             metrics |= {"grad_norm_pos": norm_P, "grad_norm_neg": norm_N, "grad_cosine": cosine}
         else:
             self._backward(rollouts, parts, grad_BT)
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters.values(), self.config.clip_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.masters.parameters.values(), self.config.clip_norm).item()
         if not math.isfinite(norm):
             raise Diverged(f"the gradient norm of update {rollouts.update} is {norm}")
         trained_B = (grad_BT != 0).any(1)
@@ -93,6 +112,7 @@ class Learner:
             rate = self.config.learning_rate * min(int(trained_B.sum()) / self.config.reference_rows, 1.0)
             self.optimiser.param_groups[0]["lr"] = metrics["learning_rate"] = rate
         self.optimiser.step()
+        self.masters.publish()
 
         entropy_BT = torch.zeros_like(leaf_BT)
         for part in parts:
@@ -168,18 +188,45 @@ class Learner:
         return credit.advantage_B(*turns, rollouts.state_B)
 
     def _chunks(self, rollouts: Rollouts, rows: Tensor) -> Iterator[Tensor]:
-        """Split rows where a prompt ends, so that a chunk holds about `microbatch_tokens` tokens."""
+        """Split rows where a prompt ends, so that a chunk holds about `microbatch_tokens` tokens.
+
+        A prompt whose responses alone are more than twice that is split as well, and computed once for each part.
+        """
         chunk, tokens, last = [], 0, None
         for b in rows.tolist():
             prompt = rollouts.prompt_B[b]
-            if chunk and tokens >= self.config.microbatch_tokens and prompt != last:
+            limit = self.microbatch_tokens if prompt != last else 2 * self.microbatch_tokens
+            if chunk and tokens >= limit:
                 yield torch.tensor(chunk)
-                chunk, tokens = [], 0
+                chunk, tokens, last = [], 0, None
             tokens += len(rollouts.responses[b]) + (len(rollouts.prompts[prompt]) if prompt != last else 0)
             chunk.append(b)
             last = prompt
         if chunk:
             yield torch.tensor(chunk)
+
+    def _smaller_parts(self, rollouts: Rollouts) -> int:
+        """Half of the largest part that this update was split into, in tokens; ReproError if that is one response."""
+
+        def tokens(rows: list[int]) -> int:
+            prompts = {rollouts.prompt_B[b] for b in rows}
+            return sum(len(rollouts.responses[b]) for b in rows) + sum(len(rollouts.prompts[p]) for p in prompts)
+
+        everything = torch.arange(len(rollouts.responses))
+        largest = max((rows.tolist() for rows in self._chunks(rollouts, everything)), key=tokens)
+        if len(largest) == 1 or self.microbatch_tokens == 1:
+            raise ReproError(
+                f"out of memory at update {rollouts.update}: not even one response of {tokens(largest)} tokens with "
+                "its prompt fits beside the model. Set policy.recompute=true, train adapters (policy.lora), or lower "
+                "training.max_new_tokens. This run goes on from its last checkpoint where there is more memory."
+            )
+        smaller = max(min(tokens(largest), self.microbatch_tokens) // 2, 1)
+        warnings.warn(
+            f"out of memory at update {rollouts.update} with {tokens(largest)} tokens at once: going on with "
+            f"training.microbatch_tokens={smaller}. Set that in later runs; it changes no number beyond rounding.",
+            stacklevel=3,
+        )
+        return smaller
 
     def _forward(self, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
         used = sorted({rollouts.prompt_B[b] for b in rows.tolist()})
@@ -204,5 +251,5 @@ class Learner:
     def _gradient(self) -> Tensor:
         """The whole gradient as one vector (a copy)."""
         return torch.cat(
-            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.policy.parameters.values()]
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.masters.parameters.values()]
         )

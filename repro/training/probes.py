@@ -128,7 +128,7 @@ def _asked(
 ) -> tuple[dict[str, Any], Tried]:
     """A probe's record, and what was said. A response that did not end is the empty one."""
     started, dec = time.perf_counter(), policy.decoder()
-    groups = [Group(i, i, query, policy.encode(query.text)) for i, query in enumerate(queries)]
+    groups = [Group(i, i, query, policy.prompt(query.text)) for i, query in enumerate(queries)]
     for first in range(0, len(groups), QUERIES):
         part = groups[first : first + QUERIES]
         draw(dec, policy, part, [samples] * len(part), config=config, update=SEED_SPACE)

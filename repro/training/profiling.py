@@ -42,7 +42,7 @@ def take_profile(
 
     Raises ReproError for rewards other than 0 and 1, which have no success rate, and for a damaged profile.
     """
-    prompts = [policy.encode(config.recipe.guidance.prompt(asked(config.world, query))) for query in queries]
+    prompts = [policy.prompt(config.recipe.guidance.prompt(asked(config.world, query))) for query in queries]
     key = profile_key(policy, prompts, [query.answer for query in queries], config)
     path = data_folder() / "cache" / f"profile-{hashlib.sha256(_dump(key).encode()).hexdigest()[:12]}.jsonl"
     rows = _drawn(policy, queries, prompts, config, samples, path, key)
@@ -85,7 +85,7 @@ def _bill(unit: Cost, turns: list[tuple[int, int, bool]]) -> dict[str, int]:
 def profile_key(policy: Any, prompts: list[list[int]], answers: list[str], config: RunConfig) -> dict[str, Any]:
     """What a profile depends on; it stands in the first line of its file. An episode depends on the whole world."""
     weights = hashlib.sha256()
-    for name, tensor in sorted(policy.parameters.items()):
+    for name, tensor in sorted(policy.tensors().items()):
         weights.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return {
         "weights": weights.hexdigest(),

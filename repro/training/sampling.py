@@ -104,7 +104,7 @@ class Sampler:
         query = self.queries[index]
         shown = environments.asked(self.config.world, query)
         prompt = self.config.recipe.guidance.prompt(shown, failures(self.history.visits, index))
-        return Group(number, index, query, self.policy.encode(prompt))
+        return Group(number, index, query, self.policy.prompt(prompt))
 
     def _with_experts(self, update: int, groups: list[Group], sizes: list[int]) -> list[int]:
         """How many responses of each group are left to be sampled once its expert's rows are in it."""

@@ -89,7 +89,7 @@ class Proposer:
         """A query as a task; `goal` is the query's own text."""
         world = self.config.world
         shown = self.config.recipe.guidance.prompt(environments.asked(world, query))
-        self.first[query.id] = self.policy.encode(shown)
+        self.first[query.id] = self.policy.prompt(shown)
         return Task(query.id, Watched(environments.episode(world, query), query.text, self.met), query.text)
 
     def start(self, epoch: int) -> None:

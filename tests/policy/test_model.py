@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 from repro.environments import arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
-from repro.policy.model import PolicyConfig, build, load, parameter_count, word_tokenizer
+from repro.policy.model import PolicyConfig, build, parameter_count, word_tokenizer
+from repro.policy.pretrained import load
 from tests.policy.tiny import SHAPE, VOCABULARY, WORLD, tiny_policy
 
 

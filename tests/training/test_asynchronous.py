@@ -148,7 +148,7 @@ def test_order_lags_and_weights_of_a_fast_generator(policy):
 
         # Weights that are no weights: the generator raises, which is reported although batches are left.
         norm = "model.norm.weight"
-        source.policy = SimpleNamespace(parameters={n: p for n, p in policy.parameters.items() if n != norm})
+        source.policy = SimpleNamespace(weights=lambda: [(n, p) for n, p in policy.weights() if n != norm])
         source.updated(15)
         wait_for(lambda: source.failure is not None)
         assert source.depth > 1
