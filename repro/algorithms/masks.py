@@ -143,7 +143,7 @@ class CriticalPath:
             value = _spaced(computed[len(fact) + 1 :])  # after the fact comes "=", then the value
             stated = [rf"(?<!\w){_spaced([*fact, '='])}", rf"(?<!\w){_spaced([step.name, '='])}"]
             if step is query.graph[-1]:
-                stated.append(r"(?:####\s*=?|\\boxed\s*\{|\banswer\s+is:?)")
+                stated.append(r"(?:####|\\boxed\s*\{|\banswer\s+is:?)")
             for before in stated:
                 pattern = rf"{before}\s*(?P<value>{value})(?!\w|\.\d)"
                 found |= {Span(*match.span("value"), NUMBER) for match in re.finditer(pattern, query.trace)}

@@ -8,7 +8,7 @@
     kiwi plum :             (an expert trace, one step a line: the route, then each fact restated and computed)
     plum =41
     kiwi = plum *7 =85
-    #### =85                (and the answer once more, as GSM8K marks it: the line that is easiest to copy)
+    ? kiwi =85              (and the question with its answer: the line that is easiest to copy)
 
 It differs from `repro.environments.arithmetic` where the study of masks needs it to:
 
@@ -36,7 +36,6 @@ from repro.environments.arithmetic import NAMES, OPERATIONS, Step
 from repro.environments.query import Query
 from repro.errors import ReproError
 
-ANSWER = "####"
 HINT_WORDS = ("<hint>", "</hint>", "[NUMBER]", "=[NUMBER]")
 
 
@@ -91,7 +90,7 @@ def vocabulary(config: GuidedArithmeticConfig) -> list[str]:
     operations = [f"{operator}{constant}" for operator in config.operators for constant in config.constants]
     blanks = [f"{operator}[NUMBER]" for operator in config.operators]
     values = [f"={value}" for value in range(config.modulus)]
-    return [*NAMES[: config.names], "=", *operations, *values, "?", ":", ANSWER, *HINT_WORDS, *blanks]
+    return [*NAMES[: config.names], "=", *operations, *values, "?", ":", *HINT_WORDS, *blanks]
 
 
 def generate(config: GuidedArithmeticConfig, rng: random.Random, id: str, lengths: tuple[int, int]) -> Query:
@@ -125,21 +124,21 @@ def _step(config: GuidedArithmeticConfig, rng: random.Random, name: str, source:
 
 def _trace(chain: list[Step] | tuple[Step, ...]) -> str:
     route = " ".join(step.name for step in reversed(chain))
-    return "\n".join([f"{route} :", *(step.computed for step in chain), f"{ANSWER} ={chain[-1].value}"])
+    return "\n".join([f"{route} :", *(step.computed for step in chain), f"? {chain[-1].name} ={chain[-1].value}"])
 
 
-_TOLD = re.compile(rf"^{ANSWER} =(\d+)$", re.MULTILINE)
+_TOLD = re.compile(r"^(\? \w+) =(\d+)$", re.MULTILINE)
 
 
 def told(text: str) -> int | None:
     """The answer that a trace, or a prompt with a hint, states in its last line; None where that is masked or cut."""
     match = _TOLD.search(text)
-    return int(match[1]) if match else None
+    return int(match[2]) if match else None
 
 
 def tell(text: str, answer: int) -> str:
     """The same text, stating another answer there."""
-    return _TOLD.sub(f"{ANSWER} ={answer}", text)
+    return _TOLD.sub(rf"\1 ={answer}", text)
 
 
 def path(query: Query) -> tuple[Step, ...]:
@@ -207,7 +206,8 @@ def first_error(query: Query, response: str) -> Literal["none", "route", "fact",
             return "route" if said in NAMES or said == ":" else "form"
         value = len(word) > 1 and word[0] == "=" and len(said) > 1 and said[0] == "="
         if value:
-            restated = place >= 2 and expected[place - 1] in NAMES  # "plum =41": a given, not a result
+            before = expected[place - 2 : place]
+            restated = before[-1] in NAMES and before[0] != "?"  # "plum =41": a given, not a result
             return "fact" if restated else "value"
         return "fact" if said in NAMES or said[:1] in OPERATIONS else "form"
     return "none" if len(given) == len(expected) else "form"

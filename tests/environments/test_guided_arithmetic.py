@@ -40,7 +40,7 @@ QUERY = Query(
     text="kiwi = fig +9\nlemon = plum +3\nplum =41\nfig = plum -6\n? kiwi :",
     answer="44",
     level="easy",
-    trace="kiwi fig plum :\nplum =41\nfig = plum -6 =35\nkiwi = fig +9 =44\n#### =44",
+    trace="kiwi fig plum :\nplum =41\nfig = plum -6 =35\nkiwi = fig +9 =44\n? kiwi =44",
     graph=GRAPH,
 )
 
@@ -100,7 +100,7 @@ def test_lengths_follow_the_config():
 
 def test_the_vocabulary_covers_problems_traces_and_slips():
     known = set(vocabulary(CONFIG))
-    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 101 + 2 + 5 + 2
+    assert len(vocabulary(CONFIG)) == len(known) == 12 + 1 + 6 + 101 + 2 + 4 + 2
     rng = random.Random("slips")
     for query in TRAIN:
         wrong = slipped(CONFIG, query, rng, 0.5, 0.5, 0.5)
@@ -162,23 +162,23 @@ def test_what_has_slipped_may_slip_further():
 
 
 def test_the_answer_that_is_told():
-    assert told(QUERY.trace) == 44 and told(QUERY.text) is None and told("#### =[NUMBER]") is None
+    assert told(QUERY.trace) == 44 and told(QUERY.text) is None and told("? kiwi =[NUMBER]") is None
     other = tell(f"{QUERY.text}\n<hint>\n{QUERY.trace}\n</hint>", 7)
-    assert told(other) == 7 and "kiwi = fig +9 =44\n#### =7\n" in other
+    assert told(other) == 7 and "kiwi = fig +9 =44\n? kiwi =7\n" in other
     assert tell(QUERY.text, 7) == QUERY.text and reward(QUERY, tell(QUERY.trace, 7)) == 0.0
 
 
 def test_planting_by_hand():
     last = plant(CONFIG, QUERY, random.Random(0), step=-1)
     *before, wrong, closing = last.trace.split("\n")
-    assert before == QUERY.trace.split("\n")[:-2] and closing == f"#### {wrong.split()[-1]}"
+    assert before == QUERY.trace.split("\n")[:-2] and closing == f"? kiwi {wrong.split()[-1]}"
     assert wrong.startswith("kiwi = fig +9 =") and wrong != "kiwi = fig +9 =44"
     first = plant(CONFIG, QUERY, random.Random(0), step=1)
     planted = first.graph[-2].value
     assert planted != 35
     end = (planted + 9) % 101
     steps = f"plum =41\nfig = plum -6 ={planted}\nkiwi = fig +9 ={end}"
-    assert first.trace == f"kiwi fig plum :\n{steps}\n#### ={end}"
+    assert first.trace == f"kiwi fig plum :\n{steps}\n? kiwi ={end}"
     assert (first.text, first.answer, first.graph[:2]) == (QUERY.text, QUERY.answer, QUERY.graph[:2])
 
 
@@ -211,8 +211,8 @@ def test_what_cannot_be_planted_is_refused():
 @pytest.mark.parametrize(
     ("response", "error"),
     [
-        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 #### =44", "none"),
-        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 #### =4", "value"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 ? kiwi =44", "none"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 ? kiwi =4", "value"),
         ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44", "form"),
         ("kiwi lemon plum : plum =41", "route"),
         ("kiwi fig : fig =41", "route"),
@@ -223,7 +223,7 @@ def test_what_cannot_be_planted_is_refused():
         ("kiwi fig plum : plum =41 fig = plum -6 =36 kiwi = fig +9 =45", "value"),
         ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =4", "value"),
         ("kiwi fig plum : plum =41 fig = plum -6 =35", "form"),
-        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 #### =44 =44", "form"),
+        ("kiwi fig plum : plum =41 fig = plum -6 =35 kiwi = fig +9 =44 ? kiwi =44 =44", "form"),
         ("kiwi fig plum : plum = fig", "form"),
         ("=44", "form"),
         ("", "form"),
