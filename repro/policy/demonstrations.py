@@ -9,7 +9,9 @@ tuple of turns (prompt, action). Only what is done is learned.
 | perfect phase | the expert's own way | a way with wrong turns, which the hint tells and the response follows |
 | noisy phase | a way with slips | the same; the hint is cut from it with chance `trust`, else from the right one |
 
-Hints that were always right would never be read in the perfect phase: the question alone would do.
+Hints that were always right would never be read in the perfect phase: the question alone would do. For the same reason
+full traces there are misread too, with chance `misled` at each place: else what they have found or written would be
+found or written anew, and never be copied.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from repro.algorithms.masks import CodeBlocks, Entities, RandomMask
+from repro.algorithms.masks import CodeBlocks, Entities, Nothing, RandomMask
 from repro.algorithms.smepo import HINTS, ExpertTrace
 from repro.environments import program, search
 from repro.environments.alfworld import world as alfworld
@@ -113,7 +115,8 @@ def _lessons(
     def perfect(query: Query) -> Lesson:
         if (shown := hint()) is None:
             return taught(query, query.text)
-        followed = slipped(query, slips, settings.route_slip, 0.0)
+        whole = shown.masker == Nothing() and shown.ratio == 1.0
+        followed = slipped(query, slips, settings.route_slip, settings.misled if whole else 0.0)
         return taught(followed, shown.prompt(followed))
 
     def noisy(query: Query) -> Lesson:

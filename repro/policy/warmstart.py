@@ -100,20 +100,22 @@ class DemonstrationConfig(WarmStartConfig):
 
     `slip` is the chance of a misreading (at a page; of a statement) and `route_slip` that of a wrong turn (at a search;
     in the plan). `bare` of the problems come without a hint, the others with one of `hints`, each as often; `trust` is
-    the share of hints that tell the slips that follow. Without hints, all are bare.
+    the share of hints that tell the slips that follow. `misled` is the chance of a misreading in the full traces of the
+    perfect phase, which the response follows. Without hints, all are bare.
     """
 
     slip: float = 0.05
     route_slip: float = 0.2
     bare: float = 0.5
     trust: float = 0.5
+    misled: float = 0.3
     hints: tuple[str, ...] = ()  # keys of demonstrations.FORMATS for the world
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        chances = self.slip, self.route_slip, self.bare, self.trust
+        chances = self.slip, self.route_slip, self.bare, self.trust, self.misled
         if not all(isinstance(chance, int | float) and 0 <= chance <= 1 for chance in chances):
-            raise ReproError("warmstart: slip, route_slip, bare and trust are chances between 0 and 1")
+            raise ReproError("warmstart: slip, route_slip, bare, trust and misled are chances between 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,23 @@ def hint_in(prompt):
 
 
 @pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("hint", "wrong"), [("full", True), ("full_cut", True), ("prefix_75", False)])
+def test_what_a_full_trace_misread_is_followed(world, hint, wrong):
+    """A single slip here is a misreading: the route is right, and so is a search's or a program's, but for that."""
+    right, reads = key(world, bare=0.0, hints=(hint,), route_slip=0.0, misled=1.0), 0
+    for query, lesson in taught(right, 0, 15):
+        expert = taught_of(world, query)
+        reads += lesson[1::2] != expert
+    assert (reads > 5) == wrong
+
+
+def taught_of(world, query):
+    if world is SEARCH:
+        return tuple(action for _, action in search.demonstration(SEARCH, query))
+    return (query.trace,)
+
+
+@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("phase", "trust"), [(0, 0.5), (1, 1.0), (1, 0.0)])
 def test_hints_tell_what_follows_as_far_as_they_are_to_be_trusted(world, phase, trust):
     """In the perfect phase they always do, wrong turns included; in the noisy one with chance `trust`."""
