@@ -32,7 +32,6 @@ GUIDANCE_FIGURES: dict[str, Callable[..., Figure]] = {  # of every study of guid
     "copying": copying.copying,
     "mixed": copying.mixed,
     "clip": guidance.clip,
-    "doubt": guidance.doubt,
     "masks": masks.masks,
 }
 TIERS = ("smoke", "small")  # that have tables, weaker evidence first
@@ -51,7 +50,9 @@ FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -
         "learning_rate": learning_rate,
     },
     "sgpo_math": SGPO_FIGURES,
-    "smepo_math": GUIDANCE_FIGURES,
+    "smepo_math": GUIDANCE_FIGURES | {"doubt": guidance.doubt},
+    "smepo_code": GUIDANCE_FIGURES,
+    "smepo_search": GUIDANCE_FIGURES,
 }
 
 

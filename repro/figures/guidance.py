@@ -49,8 +49,8 @@ SHORT = {
 METHODS = ("sft", "sft_rl", "luffy", "ghpo", "ghpo_smepo")
 HEADS = {
     "usual": "the usual clip",
-    "trusting": "warm start trusts hints",
-    "doubting": "warm start doubts hints",
+    "trusting": "a warm start that copies",
+    "doubting": "one that seldom copies",
 }
 REFERENCE = "grpo"
 
@@ -328,9 +328,10 @@ def clip(tables: Tables, study: Study) -> Figure:
 
 def doubt(tables: Tables, study: Study) -> Figure:
     """What the warm start had learned of hints: how far copying was a matter of course before any reinforcement."""
-    names = {
-        "trusting": "a warm start whose hints always told what followed",
-        PAPER: "the study's own",
-        "doubting": "a warm start whose hints told half of the slips that followed",
+    words = {
+        condition: study.arms[f"full@{condition}"].description.partition("; ")[2]
+        for condition in ("trusting", "doubting")
+        if f"full@{condition}" in study.arms
     }
+    names = {condition: words.get(condition, "the study's own") for condition in ("trusting", PAPER, "doubting")}
     return conditions(tables, study, names, "What was known of hints before")

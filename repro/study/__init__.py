@@ -6,9 +6,13 @@ from repro.errors import ReproError
 from repro.study.asympo_async import ASYMPO_ASYNC
 from repro.study.definition import Study
 from repro.study.sgpo_math import SGPO_MATH
+from repro.study.smepo_code import SMEPO_CODE
 from repro.study.smepo_math import SMEPO_MATH
+from repro.study.smepo_search import SMEPO_SEARCH
 
-STUDIES: dict[str, Study] = {study.name: study for study in (ASYMPO_ASYNC, SGPO_MATH, SMEPO_MATH)}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (ASYMPO_ASYNC, SGPO_MATH, SMEPO_MATH, SMEPO_CODE, SMEPO_SEARCH)
+}
 
 
 def study_named(name: str) -> Study:

@@ -177,7 +177,8 @@ def own(trace: str, question: str = "", answer: str = "", names: Sequence[str] =
     """Every mask that applies to a trace of one's own; `names` are the entities to hide, `ratio` is the prefix's share.
 
     The critical path is masked where the trace has lines `name = expression = value`, code where it has fenced blocks,
-    entities where there are `names`. ReproError for an empty trace, or a ratio outside 0..1.
+    entities where there are `names`; the random mask hides as much as the first that applies. ReproError for an empty
+    trace, or a ratio outside 0..1.
     """
     from repro.algorithms.masks import CodeBlocks, CriticalPath, Entities, Nothing, Numerals, RandomMask
     from repro.algorithms.smepo import ExpertTrace
@@ -190,17 +191,17 @@ def own(trace: str, question: str = "", answer: str = "", names: Sequence[str] =
     steps = solution(trace)
     query = Query("own", question, answer, "", trace, steps)
     entities = Query("own", question, answer, "", trace, tuple(Named(name, "") for name in names if name.strip()))
-    derived = [step for step in steps if step.source]
-    masks: list[tuple[str, Any, Query]] = [("full trace", Nothing(), query)]
-    if derived and steps[-1].source:
+    masks: list[tuple[str, Any, Query]] = []
+    if steps and steps[-1].source:
         masks.append(("critical path", CriticalPath(), query))
+    masks.append(("code blocks", CodeBlocks(), query))
+    masks.append(("entities", Entities(), entities))
     masks += [("all numerals", Numerals(), query), ("all numerals, as released", Numerals(defects=True), query)]
-    if CodeBlocks().spans(query):
-        masks.append(("code blocks", CodeBlocks(), query))
-    if entities.graph:
-        masks.append(("entities", Entities(), entities))
-    like = masks[1][1]
-    masks.append((f"random, as much as {masks[1][0]}", RandomMask(like), query))
+    masks = [(label, mask, asked) for label, mask, asked in masks if mask.spans(asked)]
+    if masks:
+        label, like, asked = masks[0]
+        masks.append((f"random, as much as {label}", RandomMask(like), asked))
+    masks.insert(0, ("full trace", Nothing(), query))
     views = [view(label, ExpertTrace(mask), asked) for label, mask, asked in masks]
     views.append(view(f"prefix of {100 * ratio:g} %", ExpertTrace(Nothing(), ratio=ratio), query))
     return Example(question, answer, tuple(views))

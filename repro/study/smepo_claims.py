@@ -15,6 +15,7 @@ from functools import partial
 from repro.study.definition import Study
 from repro.study.evidence import Claim, Rule
 from repro.study.rules import BEATS
+from repro.study.smepo_code import SMEPO_CODE
 from repro.study.smepo_math import SMEPO_MATH
 from repro.study.smepo_rules import (
     COPIES,
@@ -25,6 +26,7 @@ from repro.study.smepo_rules import (
     SOONER_UPDATES,
     WIDER_GAP,
 )
+from repro.study.smepo_search import SMEPO_SEARCH
 
 OWN = "not in the paper: own control"
 NOTE = "reading note of section 4"
@@ -82,9 +84,12 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             beats(
                 f"smepo-{name}-beats-grpo", f"SMEPO with {words} ends above GRPO at equal steps",
                 (f"{name}@wide", "grpo@wide"),
-                **paper.gain("smepo", "grpo") | {"source": f"{NOTE}; which masker was run is unknown"},
+                **paper.gain("smepo", "grpo") | {"source": f"{NOTE}; {doubt}"},
             )
-            for name, words in (("numerals", "the released masker, its defects repaired,"),)
+            for name, words, doubt in (
+                ("numerals", "the released masker, its defects repaired,", "which masker was run is unknown"),
+                ("found", "only found entities hidden", "which entities are masked is unknown"),
+            )
             if f"{name}@wide" in study.arms
         ),
         beats(
@@ -196,4 +201,8 @@ def _of(study: Study) -> Callable[..., Claim]:
     return claim
 
 
-SMEPO_CLAIMS: tuple[Claim, ...] = smepo_claims(SMEPO_MATH, MATHS)
+SMEPO_CLAIMS: tuple[Claim, ...] = (
+    *smepo_claims(SMEPO_MATH, MATHS),
+    *smepo_claims(SMEPO_CODE, CODE),
+    *smepo_claims(SMEPO_SEARCH, SEARCH),
+)

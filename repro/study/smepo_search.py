@@ -30,7 +30,7 @@ def sizes(tier: str) -> dict[str, Any]:
     hints = tuple(hint for _, hint in GUIDANCE.values() if hint)
     if tier == "smoke":
         return {
-            "world": SearchConfig(entities=4, max_hops=2, warm_hops=(1, 2), knowledge_bases=2, train_queries=32,
+            "world": SearchConfig(entities=6, max_hops=2, warm_hops=(1, 2), knowledge_bases=2, train_queries=32,
                                   heldout_queries=8, levels=(("1 hop", 1, 1), ("2 hops", 2, 2)), max_turns=4),
             "policy": PolicyConfig(hidden=48, layers=2, heads=2, kv_heads=2, feed_forward=96),
             "warmstart": DemonstrationConfig(steps=60, flat_steps=30, noisy_steps=20, warmup_steps=20, batch=16,

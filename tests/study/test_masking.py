@@ -101,12 +101,13 @@ def test_masks_that_apply_to_a_trace():
     labels = [one.label for one in own(TRACE).views]
     assert labels == ["full trace", "critical path", "all numerals", "all numerals, as released",
                       "random, as much as critical path", "prefix of 50 %"]  # fmt: skip
-    code = own("Sort, then take one.\n```python\nprint(1)\n```", names=("Ann", ""), ratio=0.25)
-    assert [one.label for one in code.views] == ["full trace", "all numerals", "all numerals, as released",
-            "code blocks", "entities", "random, as much as all numerals", "prefix of 25 %"]  # fmt: skip
-    assert (HIDDEN, "[CODE]\n") in kinds(code.views[3])
-    ann = own("Ann and Annabel", names=("Ann",)).views[3]
-    assert kinds(ann) == [(HIDDEN, "[ENTITY]"), (KEPT, " and Annabel")]
+    code = own("Sort, then take 1.\n```python\nprint(x)\n```", names=("Ann", ""), ratio=0.25)
+    assert [one.label for one in code.views] == ["full trace", "code blocks", "all numerals",
+            "all numerals, as released", "random, as much as code blocks", "prefix of 25 %"]  # fmt: skip
+    assert (HIDDEN, "[CODE]\n") in kinds(code.views[1])
+    ann = own("Ann and Annabel", names=("Ann",)).views
+    assert kinds(ann[1]) == [(HIDDEN, "[ENTITY]"), (KEPT, " and Annabel")] and len(kinds(ann[2])) == 2
+    assert [one.label for one in own("Nothing to hide").views] == ["full trace", "prefix of 50 %"]
 
 
 @pytest.mark.parametrize(("given", "message"), [({"trace": " "}, "the trace is empty"), ({"ratio": 0}, "ratio 0")])
