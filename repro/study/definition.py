@@ -67,14 +67,14 @@ class Study:
             raise ReproError(f"study {self.name!r} has no arm {arm!r}; it has: {', '.join(self.arms)}")
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ReproError(f"seed {seed!r} is not a whole number of 0 or more")
-        entry, config = self.paper_tier(tier), self.build(self.arms[arm], seed, tier)
+        entry = self.paper_tier(tier)
         if entry is None:
-            return config
+            return self.build(self.arms[arm], seed, tier)
         if arm not in entry.arms:
             raise ReproError(f"study {self.name!r} has no arm {arm!r} at tier {tier}; it has: {', '.join(entry.arms)}")
         from repro.study.paper_tier import scaled
 
-        return scaled(config, entry)
+        return scaled(self.build(self.arms[arm], seed, "small"), tier, entry)
 
     def paper_tier(self, tier: str) -> Any:
         """The PaperTier of a tier that has the paper's own settings; None for the other tiers."""

@@ -6,7 +6,11 @@ value is from instead.
 
 from __future__ import annotations
 
+from repro.environments.alfworld.data import DatasetConfig
+from repro.environments.alfworld.world import AlfworldConfig
 from repro.environments.maths_world import BenchmarkedMathsConfig
+from repro.environments.webshop.data import DataConfig
+from repro.environments.webshop.world import WebShopConfig
 from repro.study.paper_tier import OPEN, PaperTier, Setting
 
 _VERL = "defaults of verl, to which the paper refers for what it does not state"
@@ -67,7 +71,7 @@ _ASYMPO = PaperTier(
     seeds=1,  # the paper names no seeds and prints one number for each cell
     data=("math", "math500", "gsm8k", "aime24", "aime25"),
     queries=4000,
-    passes=3,  # section 5: "the equivalent of 3 epochs", 375 updates
+    passes=3,  # section 5: "the equivalent of 3 epochs"; 375 updates
     prompt_tokens=150,
     response_tokens=1000,
     lengths="assumed: the paper gives none; a quarter of the longest response",
@@ -121,6 +125,175 @@ _SGPO = PaperTier(
     ),
 )  # fmt: skip
 
+# SMEPO (arXiv 2605.25198), mathematics ------------------------------------------------------------------------------
+
+_RELEASE = "released scripts"
+_SMEPO = PaperTier(
+    model=Setting("policy.checkpoint", "Qwen/Qwen3-8B-Base", "main table, first row; released scripts"),
+    other_models=("Qwen/Qwen2.5-7B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"),
+    world=BenchmarkedMathsConfig(),
+    settings=(
+        Setting("policy.template", "chat", _RELEASE),
+        Setting(
+            "policy.system",
+            "You are an expert in mathematics. Solve the problem step by step, in English, and end with exactly one "
+            "line that holds the final answer in \\boxed{}.",
+            _RELEASE + ": a system prompt of that content; the wording is ours",
+        ),
+        Setting("policy.context", 4096 + 12288, _RELEASE + ": prompt with trace 4,096; paper: response 12k"),
+        Setting("world.name", "smepo", "released data, its maths questions with an expert's traces"),
+        Setting("world.train_queries", 0, "released data: all of them"),
+        Setting("world.prompt", "plain", _RELEASE + ": the question alone"),
+        Setting(
+            "world.benchmarks", ("gsm8k", "math500", "aime25", "aime26"),
+            "main table: those, AMC and OlympiadBench; the last two are read by nothing here",
+        ),
+        Setting("recipe.allocation.prompts", 8, _RELEASE + ": mini-batches of 8 prompts, four to a step of 32"),
+        Setting("recipe.allocation.group_size", 8, "paper and released scripts"),
+        Setting("recipe.guidance.intro", "\nHere is an example solution:\n", _RELEASE),
+        Setting("recipe.guidance.tail", "\n", OPEN + "released: the end of the assistant's turn; see the departures"),
+        Setting("recipe.guidance.max_prompt", 4096, _RELEASE),
+        Setting(
+            "recipe.guidance.masker.like", {"kind": "Numerals", "defects": False},
+            OPEN + "the mask that a random one is matched to; real traces have no solution graph",
+        ),
+        Setting("training.learning_rate", 1e-6, "paper and released scripts"),
+        Setting("training.betas", (0.9, 0.999), _RELEASE),
+        Setting("training.weight_decay", 0.1, _RELEASE),
+        Setting("training.clip_norm", 1.0, _RELEASE),
+        Setting("training.temperature", 0.8, _RELEASE),
+        Setting("training.max_new_tokens", 12288, "paper and released scripts"),
+        *_evaluation(200, 8, OPEN + "how many samples, and at what temperature", 1319),
+        *_ENGINE,
+    ),
+    arms=("grpo@wide", "full@wide", "numerals@wide", "defects@wide", "random@wide", "prefix25@wide", "prefix50@wide",
+          "prefix75@wide", "full_cut@wide"),
+    seeds=1,  # not determined
+    data=("smepo", "gsm8k", "math500", "aime25", "aime26"),
+    queries=10_000,  # 1K to 10K rows in all, maths and code
+    updates=4 * 400,  # paper: 400 steps (released scripts: 500), four mini-batches each
+    prompt_tokens=1200,
+    response_tokens=2500,
+    lengths="assumed: the sources give longest lengths only; traces have up to 10.7k characters",
+    hardware="8 x H100, one node",
+    evaluated=1319 + 500 + 30 + 30,
+    departures=(
+        "the learning rate is constant: the released schedule warms up over 10 % of the run and falls to 0 by a cosine",
+        "the four updates of a step are on samples of 0 to 3 updates before, drawn, and not of one common policy",
+        "the trace stands in the user's message: the release writes it as an earlier turn of the assistant",
+        "masks are the released rule (arm numerals; with its defects: defects); the critical path that the paper "
+        "speaks of needs a solution graph, which real traces do not have, so there is no arm smepo@wide here",
+        "answers are compared by value: the release compares normalised text",
+    ),
+)  # fmt: skip
+
+# 3SPO (arXiv 2606.09961) ---------------------------------------------------------------------------------------------
+
+_ITERATIONS = 400  # published, and the released scripts' default
+_FEWER = 150  # the local released script
+_EPISODES = 16 * 8  # of an iteration of GRPO
+
+
+def _budget(turns: int, iterations: int, source: str) -> tuple[Setting, ...]:
+    """Of all arms alike: the most generations that so many iterations of GRPO can sample."""
+    most = iterations * _EPISODES * turns
+    return (
+        Setting("training.generations", most, f"{source}: the most that {iterations} iterations of GRPO can sample"),
+        Setting("training.checkpoint_every", most // 40, "none: this engine's, in generations"),
+        Setting("evaluation.every", most // 10, OPEN + "ten times a run, in generations"),
+    )
+
+
+def _threespo(turns: int) -> tuple[Setting, ...]:
+    return (
+        Setting("policy.template", "chat", "released code"),
+        Setting("policy.system", "", "released code: none of its own"),
+        Setting("recipe.allocation.prompts", 16, "released scripts: 16 tasks an iteration"),
+        Setting("recipe.exploration.tasks", 16, OPEN + "tasks of an epoch of exploration; GRPO's 16"),
+        Setting("recipe.allocation.group_size", 8, "published group size"),
+        Setting("recipe.exploration.g_max", 8, "published G_max"),
+        Setting("recipe.exploration.turns", turns, "the same turns as an episode has"),
+        *_budget(turns, _ITERATIONS, "published: 400 epochs"),
+        Setting("training.learning_rate", 1e-6, "published, constant"),
+        *_optimiser("released scripts"),
+        Setting("training.max_new_tokens", 512, "released scripts"),
+        Setting("evaluation.queries", 500, "held-out lists are taken whole"),
+        Setting("evaluation.samples", 1, OPEN + "one episode a task"),
+        Setting("evaluation.final_queries", 500, "held-out lists are taken whole"),
+        Setting("evaluation.final_samples", 1, OPEN + "one episode a task"),
+        Setting("evaluation.also", (0.4,), "released scripts: evaluation at temperature 0.4"),
+        *(setting for setting in _ENGINE if setting.key != "training.checkpoint_every"),
+    )
+
+
+_THREESPO_DEPARTURES = (
+    "no KL penalty (0.01, k3) and no entropy bonus (0.001) in the loss",
+    "one optimiser step an update: the scripts take mini-batches of 256 (ALFWorld) or 64 (WebShop) turns",
+    "all arms end at the same number of generations: the paper compares after 400 epochs, whatever each samples",
+)
+_ALFWORLD = PaperTier(
+    model=Setting("policy.checkpoint", "Qwen/Qwen2.5-1.5B-Instruct", "published (the smaller of two)"),
+    other_models=("Qwen/Qwen2.5-7B-Instruct",),
+    world=AlfworldConfig(DatasetConfig()),
+    settings=(
+        Setting("world.form", "verbose", "released prompts"),
+        Setting("world.max_turns", 50, "published"),
+        Setting("world.history", 2, "released code"),
+        Setting("world.invalid", "penalty", "released code"),
+        Setting("world.penalty", 0.01, "released code: 0.1 beside a reward of 10; winning earns 1 here"),
+        Setting("policy.context", 2048 + 512, "released scripts: prompt and response"),
+        *_threespo(50),
+    ),
+    arms=("grpo", "gigpo", "literal", "table", "continuation"),
+    seeds=1,  # training seed 0 in every script
+    data=("alfworld",),
+    queries=3553,
+    updates=_ITERATIONS,
+    turns=50,
+    prompt_tokens=700,
+    response_tokens=100,
+    lengths="assumed: the sources give longest lengths only; and every episode at its longest",
+    hardware="2 GPUs for the 1.5B model (released scripts); about 60 GPU-days for all experiments (published)",
+    evaluated=140 + 134,
+    departures=_THREESPO_DEPARTURES,
+)
+_WEBSHOP = PaperTier(
+    model=_ALFWORLD.model,
+    other_models=_ALFWORLD.other_models,
+    world=WebShopConfig(DataConfig()),
+    settings=(
+        Setting(
+            "world.source.products", None, "published: 12,087 instructions, so the whole shop; released code: 1,000"
+        ),
+        Setting("world.source.human_goals", True, "published: 12,087 instructions are those that people wrote"),
+        Setting("world.max_turns", 30, "published; released script: 15"),
+        Setting("world.history", 2, "released code"),
+        Setting("world.reward", "success", "released code: 10 for a full score, else 0"),
+        Setting("world.heldout_goals", 500, "released code: the first 500 goals"),
+        Setting("policy.context", 4096 + 512, "released scripts: prompt and response"),
+        *_threespo(30),
+    ),
+    arms=_ALFWORLD.arms,
+    seeds=1,
+    data=("webshop",),
+    queries=12087 - 500,
+    updates=_ITERATIONS,
+    turns=30,
+    prompt_tokens=1200,
+    response_tokens=100,
+    lengths=_ALFWORLD.lengths,
+    hardware="4 GPUs (released scripts)",
+    evaluated=500,
+    departures=(
+        *_THREESPO_DEPARTURES,
+        "no penalty for responses out of form (released code: 0.1 beside a reward of 10)",
+    ),
+)
+_ADAPTERS = (
+    Setting("policy.lora.rank", 32, _ONE_GPU + ": adapters are trained, not the weights"),
+    Setting("training.learning_rate", 1e-5, _ONE_GPU + ": ten times that of the weights, as adapters want"),
+)
+
 PAPER: dict[str, dict[str, PaperTier]] = {
     "asympo_async": {
         "paper": _ASYMPO,
@@ -140,6 +313,35 @@ PAPER: dict[str, dict[str, PaperTier]] = {
             model=Setting("policy.checkpoint", "Qwen/Qwen2.5-Math-1.5B", "Table 2 (the smaller of two)"),
             other_models=(),
             queries=4000,
+        ),
+    },
+    "smepo_math": {
+        "paper": _SMEPO,
+        "paper-1gpu": _SMEPO.reduced(
+            Setting("policy.context", 4096 + 4096, _ONE_GPU),
+            Setting("training.max_new_tokens", 4096, _ONE_GPU),
+            model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
+            other_models=(),
+            response_tokens=1500,
+        ),
+    },
+    "threespo_alfworld": {
+        "paper": _ALFWORLD,
+        "paper-1gpu": _ALFWORLD.reduced(*_ADAPTERS, *_budget(50, _FEWER, _ONE_GPU), updates=_FEWER, other_models=()),
+    },
+    "threespo_webshop": {
+        "paper": _WEBSHOP,
+        "paper-1gpu": _WEBSHOP.reduced(
+            *_ADAPTERS,
+            Setting("world.source.products", 1000, "released code"),
+            Setting("world.source.human_goals", False, "released code"),
+            Setting("world.max_turns", 15, "released script"),
+            Setting("recipe.exploration.turns", 15, "the same turns as an episode has"),
+            *_budget(15, _FEWER, _ONE_GPU),
+            updates=_FEWER,
+            other_models=(),
+            data=("webshop-1000",),
+            turns=15,
         ),
     },
 }

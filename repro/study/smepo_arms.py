@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.study.definition import Arm, Study
+from repro.study.paper_settings import PAPER
+from repro.study.paper_tier import PAPER_TIERS
 
 WIDE, USUAL = "wide", "usual"
 CLIPS = {WIDE: "the paper's clip: 0, 5, dual 3", USUAL: "the usual clip: 0.2, 0.2, dual 3"}
@@ -175,6 +177,6 @@ def study(name: str, title: str, arms: dict[str, Arm], sizes: Callable[[str], di
         paper="smepo",
         notebook=f"{name}.ipynb",
         arms=arms,
-        tiers=("smoke", "small"),
+        tiers=("smoke", "small", *(PAPER_TIERS if name in PAPER else ())),
         build=builder(name, sizes),
     )

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.study.definition import Arm, Study
+from repro.study.paper_tier import PAPER_TIERS
 
 RATES = (1e-4, 3e-4, 1e-3)
 TUNING_SEED = 1000
@@ -187,6 +188,6 @@ def study(setting: Setting, title: str, seeds: int = 5, extended: int = 3) -> St
         paper="3spo",
         notebook=f"{setting.name}.ipynb",
         arms=arms(seeds, extended),
-        tiers=("smoke", "small"),
+        tiers=("smoke", "small", *PAPER_TIERS),
         build=lambda arm, seed, tier: build(setting, arm, seed, tier),
     )
