@@ -26,7 +26,6 @@ It differs from `repro.environments.arithmetic` where the study of masks needs i
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -127,20 +126,6 @@ def _trace(chain: list[Step] | tuple[Step, ...]) -> str:
     return "\n".join([f"{route} :", *(step.computed for step in chain), f"? {chain[-1].name} ={chain[-1].value}"])
 
 
-_TOLD = re.compile(r"^(\? \w+) =(\d+)$", re.MULTILINE)
-
-
-def told(text: str) -> int | None:
-    """The answer that a trace, or a prompt with a hint, states in its last line; None where that is masked or cut."""
-    match = _TOLD.search(text)
-    return int(match[2]) if match else None
-
-
-def tell(text: str, answer: int) -> str:
-    """The same text, stating another answer there."""
-    return _TOLD.sub(rf"\1 ={answer}", text)
-
-
 def path(query: Query) -> tuple[Step, ...]:
     """The quantities on the way to the answer, the given one first."""
     by_name, steps = {step.name: step for step in query.graph}, [query.graph[-1]]
@@ -186,6 +171,25 @@ def slipped(
             value = rng.randrange(config.modulus)
         chain.append(Step(name, source.name, operator, constant, value))
     aside = [step for step in query.graph if step.name not in names]
+    return replace(query, trace=_trace(chain), graph=(*aside, *chain))
+
+
+def believed(config: GuidedArithmeticConfig, query: Query, shown: str) -> Query:
+    """The query with the trace of one who believes every result that `shown` states and computes all others.
+
+    `shown` is a text with lines of `query`'s trace, as a hint has them; of a line with blanks the result counts if name
+    and value are there. Route, given values and operations are those of `query`.
+    """
+    lines = [line.removeprefix("? ").split() for line in shown.splitlines()]
+    stated = {(words[0], words[-1]) for words in lines if words}
+    chain: list[Step] = []
+    for step in path(query):
+        if not step.source or (step.name, f"={step.value}") in stated:
+            chain.append(step)
+        else:
+            value = OPERATIONS[step.operator](chain[-1].value, step.constant) % config.modulus
+            chain.append(replace(step, value=value))
+    aside = [step for step in query.graph if step.name not in {known.name for known in chain}]
     return replace(query, trace=_trace(chain), graph=(*aside, *chain))
 
 

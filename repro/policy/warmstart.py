@@ -65,19 +65,19 @@ class GuidedWarmStartConfig(WarmStartConfig):
     """A warm start that also reads hints: `bare` of the problems come without, the others with a hint of any format.
 
     Every format is as frequent as every other, so that no arm of a study has the advantage of a familiar prompt. In
-    the perfect phase a response without a hint is perfect, and one with a hint follows its wrong turns and misread
-    facts and closes with the answer that it states, by chance `misled` a wrong one: were hints always right, the
-    question alone would do and hints would never be read. In the noisy phase all responses slip; `slip` is the chance
-    of a wrong result. A hint is cut from a trace with slips, and the response is
+    the perfect phase a response without a hint is perfect, and one with a hint believes what it shows and computes what
+    it hides, though its results are by chance `misled` wrong: were hints always right, the question alone would do and
+    they would never be read, and results would be computed rather than copied, which a policy of this size learns late
+    and from nothing less. In the noisy phase all responses slip; `slip` is the chance of a wrong result. A hint is cut
+    from a trace with slips, and the response is
     that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
-    certain what follows; at 1 it is always right and no help against slips. Where a response has come to another answer
-    than its hint states, it closes with that of the hint by chance `copies`, else with its own: how far answers are
-    copied before any reinforcement.
+    certain what follows; at 1 it is always right and no help against slips. By chance `copies` a response believes the
+    results of its hint, else it computes them anew: how far they are copied before any reinforcement.
     """
 
     route_slip: float = 0.5  # chance of a wrong turn at each step of the route
     fact_slip: float = 0.03  # chance that a given value or an operation is misread
-    misled: float = 0.3
+    misled: float = 0.9
     copies: float = 0.5
     bare: float = 0.5
     doubt: float = 0.2
@@ -229,22 +229,20 @@ def guided_lessons(world: GuidedArithmeticConfig, settings: GuidedWarmStartConfi
     def perfect(query: Query) -> tuple[str, str]:
         if (hint := hint_of()) is None:
             return query.text, query.trace
-        followed = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, 0.0)
-        prompt, trace = hint(followed), followed.trace
-        if guided_arithmetic.told(prompt) is not None and slips.random() < settings.misled:
-            wrong = slips.randrange(world.modulus)
-            prompt, trace = (guided_arithmetic.tell(text, wrong) for text in (prompt, trace))
-        return prompt, trace
+        shown = guided_arithmetic.slipped(world, query, slips, settings.route_slip, settings.fact_slip, settings.misled)
+        return hint(shown), guided_arithmetic.believed(world, shown, hint(shown)).trace
 
     def noisy(query: Query) -> tuple[str, str]:
-        shown = guided_arithmetic.slipped(world, query, slips, *(c * (1 - settings.doubt) for c in chances))
-        solved = guided_arithmetic.slipped(world, shown, slips, *(c * settings.doubt for c in chances))
+        route, fact, result = chances
+        late = settings.doubt
+        shown = guided_arithmetic.slipped(world, query, slips, *(c * (1 - late) for c in chances))
         hint = hint_of()
-        prompt, trace = (hint(shown) if hint else query.text), solved.trace
-        answer = guided_arithmetic.told(prompt)
-        if answer is not None and slips.random() < settings.copies:
-            trace = guided_arithmetic.tell(trace, answer)
-        return prompt, trace
+        if hint is None or slips.random() < settings.copies:
+            solved = guided_arithmetic.slipped(world, shown, slips, *(c * late for c in chances))
+        else:
+            computed = guided_arithmetic.believed(world, shown, "")
+            solved = guided_arithmetic.slipped(world, computed, slips, route * late, fact * late, result)
+        return (hint(shown) if hint else query.text), solved.trace
 
     return guided_arithmetic.stream(world, seed), perfect, noisy
 

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from repro.environments import guided_arithmetic
 from repro.environments.arithmetic import OPERATIONS, Step
 from repro.environments.guided_arithmetic import (
     GuidedArithmeticConfig,
+    believed,
     first_error,
     heldout,
     outcome,
@@ -17,8 +19,6 @@ from repro.environments.guided_arithmetic import (
     reward,
     slipped,
     stream,
-    tell,
-    told,
     train_list,
     vocabulary,
 )
@@ -69,7 +69,7 @@ def test_problems_are_right():
         assert [step.name for step in path(query)] == route[::-1]
         assert {step.name: step.value for step in path(query)} == values
         assert query.trace.split("\n")[1:-1] == [step.computed for step in path(query)]
-        assert told(query.trace) == int(query.answer) == path(query)[-1].value
+        assert query.trace.endswith(f"\n? {route[0]} ={query.answer}")
         assert reward(query, query.trace) == 1.0
 
 
@@ -156,16 +156,25 @@ def test_what_has_slipped_may_slip_further():
         once = slipped(CONFIG, query, rng, 0.3, 0.3, 0.3)
         again = slipped(CONFIG, once, rng, 0.0, 0.0, 0.0)
         assert (again.trace, again.graph) == (once.trace, once.graph)  # a wrong value is not put right
-        assert once.graph[-len(path(once)) :] == path(once) and told(once.trace) == path(once)[-1].value
+        assert once.graph[-len(path(once)) :] == path(once) and once.trace.endswith(f" ={path(once)[-1].value}")
         later = path(slipped(CONFIG, once, rng, 0.0, 0.0, 1.0))
         assert [step.fact for step in later[1:]] == [step.fact for step in path(once)[1:]]
 
 
-def test_the_answer_that_is_told():
-    assert told(QUERY.trace) == 44 and told(QUERY.text) is None and told("? kiwi =[NUMBER]") is None
-    other = tell(f"{QUERY.text}\n<hint>\n{QUERY.trace}\n</hint>", 7)
-    assert told(other) == 7 and "kiwi = fig +9 =44\n? kiwi =7\n" in other
-    assert tell(QUERY.text, 7) == QUERY.text and reward(QUERY, tell(QUERY.trace, 7)) == 0.0
+def test_what_is_shown_is_believed_by_hand():
+    wrong = replace(QUERY, graph=(*GRAPH[:2], replace(GRAPH[2], value=50), replace(GRAPH[3], value=60)))
+    head = "kiwi fig plum :\nplum =41\n"
+    for shown, fig, kiwi in (
+        ("fig = plum -6 =50\nkiwi = fig +9 =60\n? kiwi =60", 50, 60),
+        ("fig = plum -6 =[NUMBER]\nkiwi = fig +9 =[NUMBER]\n? kiwi =[NUMBER]", 35, 44),
+        ("fig = plum -6 =50\nkiwi = fig +9 =[NUMBER]\n? kiwi =[NUMBER]", 50, 59),
+        ("fig = [NUMBER] -6 =50\n", 50, 59),  # cut, and a blank elsewhere
+        ("? kiwi =60", 35, 60),
+        ("", 35, 44),
+    ):
+        said = believed(CONFIG, wrong, head + shown)
+        assert said.trace == head + f"fig = plum -6 ={fig}\nkiwi = fig +9 ={kiwi}\n? kiwi ={kiwi}"
+        assert (said.text, said.answer, path(said)[-1].value, len(said.graph)) == (QUERY.text, QUERY.answer, kiwi, 4)
 
 
 def test_planting_by_hand():

@@ -58,7 +58,7 @@ def hint_in(prompt):
 
 def test_perfect_lessons_are_right_without_a_hint_and_follow_it_with_one():
     followed = 0
-    for query, prompt, response in taught(key(hints=("full",), route_slip=0.3, fact_slip=0.2), 0, 400):
+    for query, prompt, response in taught(key(hints=("full",), route_slip=0.3, fact_slip=0.2, misled=0.2), 0, 400):
         if prompt == query.text:
             assert response == query.trace
         else:
@@ -67,24 +67,22 @@ def test_perfect_lessons_are_right_without_a_hint_and_follow_it_with_one():
     assert followed > 50  # where it is wrong too: only so are hints read
 
 
-def test_perfect_lessons_close_with_the_answer_that_is_told():
-    for name, misled in (("full", 0.0), ("full", 1.0), ("critical_path", 1.0), ("full_cut", 1.0)):
-        settings, wrong = key(hints=(name,), bare=0.0, route_slip=0.0, fact_slip=0.0, misled=misled), 0
+def test_perfect_lessons_believe_what_is_shown_and_compute_what_is_not():
+    for name in ("full", "critical_path", "random"):
+        settings, wrong = key(hints=(name,), bare=0.0, route_slip=0.0, fact_slip=0.0, misled=1.0), 0
         for query, prompt, response in taught(settings, 0, 50):
-            answer, asked = guided_arithmetic.told(prompt), int(query.answer)
-            assert (answer is None) == (name != "full")
-            assert response == guided_arithmetic.tell(query.trace, asked if answer is None else answer)
-            wrong += answer not in (None, asked)
-        assert wrong > 45 if name == "full" and misled else wrong == 0
+            for line in response.splitlines()[1:-1]:
+                said = [shown for shown in hint_in(prompt).splitlines()[1:] if shown.split()[0] == line.split()[0]]
+                if said and "[NUMBER]" not in said[0]:
+                    assert line == said[0]
+            wrong += response != query.trace
+        assert wrong > 45 if name == "full" else wrong == 0 if name == "critical_path" else 5 < wrong
 
 
 @pytest.mark.parametrize("copies", [0.0, 0.4, 1.0])
-def test_noisy_lessons_copy_an_answer_as_often_as_asked(copies):
-    settings = key(hints=("full",), bare=0.0, route_slip=0.0, fact_slip=0.0, slip=1.0, doubt=1.0, copies=copies)
-    copied = 0
-    for query, prompt, response in taught(settings, 1, 200):
-        assert guided_arithmetic.told(prompt) == int(query.answer)  # every slip comes after the hint
-        copied += guided_arithmetic.told(response) == int(query.answer)
+def test_noisy_lessons_copy_results_as_often_as_asked(copies):
+    settings = key(hints=("full",), bare=0.0, route_slip=0.0, fact_slip=0.0, slip=1.0, doubt=0.0, copies=copies)
+    copied = sum(response == hint_in(prompt) for query, prompt, response in taught(settings, 1, 200))
     assert abs(copied / 200 - copies) < 0.08
 
 
@@ -108,7 +106,7 @@ def test_only_the_formats_asked_for_are_taught():
 
 @pytest.mark.parametrize("doubt", [0.0, 1.0])
 def test_a_hint_tells_the_slips_before_it(doubt):
-    settings = key(doubt=doubt, bare=0.0, hints=("full",), route_slip=0.3, fact_slip=0.3, slip=0.3, copies=0.0)
+    settings = key(doubt=doubt, bare=0.0, hints=("full",), route_slip=0.3, fact_slip=0.3, slip=0.3, copies=1.0)
     differ = 0
     for query, prompt, response in taught(settings, 1, 200):
         assert hint_in(prompt) == (query.trace if doubt else response)
@@ -120,7 +118,7 @@ def test_a_hint_tells_the_slips_before_it(doubt):
 def test_slips_have_the_chances_asked_for():
     none = key(slip=0.0, route_slip=0.0, fact_slip=0.0)
     assert all(response == query.trace for query, _, response in taught(none, 1, 50))
-    settings = key(seed=5, slip=0.5, route_slip=0.1, fact_slip=0.2, doubt=0.25, hints=("critical_path",))
+    settings = key(seed=5, slip=0.5, route_slip=0.1, fact_slip=0.2, doubt=0.25, bare=1.0)
     slips = random.Random("slips:5")
     for query, _, response in taught(settings, 1, 50):
         shown = guided_arithmetic.slipped(GUIDED, query, slips, 0.075, 0.2 * 0.75, 0.375)
