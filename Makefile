@@ -16,12 +16,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 # As modules of the interpreter, not as scripts: a script's first line breaks in a path that is long or has spaces.
 RUN := .venv/bin/python -m
 
-.PHONY: help reproduce test figures lab bench check format clean environment environment-base
+.PHONY: help reproduce test test-vllm figures lab bench check format clean environment environment-base
 .NOTPARALLEL:
 
 help:
 	@echo "make reproduce   execute the study notebooks, then figures and claims (TIER=smoke|small|paper ONLY= SEEDS= JOBS= MISSING=1)"
 	@echo "make test        run the tests (ARGS= goes to pytest)"
+	@echo "make test-vllm   run the tests of the vLLM sampler in an environment of its own, .venv-vllm (ARGS= goes to pytest)"
 	@echo "make figures     redraw the figures from data/ (needs no torch)"
 	@echo "make lab         open JupyterLab on the notebooks"
 	@echo "make bench       measure speed beside TRL and transformers"
@@ -34,6 +35,9 @@ reproduce: environment
 
 test: environment
 	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
+
+test-vllm:
+	PYTHON="$(PYTHON)" .ci/test-vllm $(ARGS)
 
 figures: environment-base
 	$(RUN) repro figures

@@ -124,7 +124,7 @@ def test_make_test_and_check():
 
 
 def test_make_help_names_every_target():
-    told = set(re.findall(r"make ([a-z]+)", "\n".join(make_dry_run("help"))))
+    told = set(re.findall(r"make ([a-z-]+)", "\n".join(make_dry_run("help"))))
     assert told == TARGETS - {"help", "environment", "environment-base"}
 
 
@@ -134,6 +134,20 @@ def test_continuous_integration_calls_the_two_commands():
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
     assert re.findall(r"^make (\w+)", script, flags=re.MULTILINE) == ["test", "reproduce"]
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+
+
+def test_vllm_is_tested_in_an_environment_of_its_own_with_the_pinned_version():
+    (line,) = make_dry_run("test-vllm", "ARGS=-x", "PYTHON=python3.12")
+    assert line == 'PYTHON="python3.12" .ci/test-vllm -x'
+    script = ROOT / ".ci" / "test-vllm"
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", script], check=True)
+    (command,) = re.findall(r"version=\$\((.*)\)", script.read_text())
+    found = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert found.strip() == pins()["vllm"]["vllm"]
+    assert set(re.findall(r"\.\[([a-z,]+)\]", script.read_text())) == {
+        "train,data,search,webshop,lora,test,vllm", "train,data,search,webshop,lora,test"
+    }  # fmt: skip
 
 
 def test_the_commands_the_readme_shows_exist():

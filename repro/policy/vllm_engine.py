@@ -18,7 +18,7 @@ import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -77,7 +77,12 @@ def check_installed() -> str:
 
 
 class VLLMEngine:
-    """vLLM under a policy's weights, started when it is first asked for a sample."""
+    """vLLM under a policy's weights, started when it is first asked for a sample.
+
+    There is one at a time in a process, for it takes its share of the memory whole: the next one to start ends it.
+    """
+
+    running: ClassVar[VLLMEngine | None] = None
 
     def __init__(self, policy: Any, settings: VLLM):
         """Raises ReproError if vLLM is missing or untested; nothing is started yet."""
@@ -139,11 +144,13 @@ class VLLMEngine:
         """End the engine and free its memory."""
         if self.llm is not None:
             self.llm.llm_engine.engine_core.shutdown()
-            self.llm = self.synced = None
+            self.llm = self.synced = self.probed = VLLMEngine.running = None
 
     def _start(self) -> Any:
         model = self.policy.model
         device = next(model.parameters()).device
+        if VLLMEngine.running is not None:
+            VLLMEngine.running.close()
         if device.type == "cuda" and device.index:
             raise ReproError(
                 f"vLLM samples on the first visible GPU, not on {device}: set CUDA_VISIBLE_DEVICES instead"
@@ -154,7 +161,14 @@ class VLLMEngine:
 
         if device.type == "cpu":
             import vllm._custom_ops
+            from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
+            width, possible = self.policy.decoder().head_dim, CPUAttentionBackend.get_supported_head_sizes()
+            if width not in possible:
+                raise ReproError(
+                    f"vLLM has no attention for heads of {width} on a CPU, only for {', '.join(map(str, possible))}: "
+                    "choose policy.hidden and policy.heads accordingly, or the torch sampler"
+                )
             # Packed copies of the matrices would keep the old weights through every sync.
             vllm._custom_ops._supports_onednn = False
         threads = torch.get_num_threads()
@@ -177,6 +191,7 @@ class VLLMEngine:
                 disable_log_stats=True,
             )
         torch.set_num_threads(threads)
+        VLLMEngine.running = self
         return llm
 
     def _verify(self) -> None:

@@ -208,7 +208,7 @@ class GeneratorPolicy:
         tokenizer: str,
         end_token: int,
         device: str,
-        config: PolicyConfig = PolicyConfig(),
+        config: PolicyConfig | None = None,
     ):
         """`tokenizer` is the JSON of a fast tokenizer's backend. There are no weights until `load`."""
         from tokenizers import Tokenizer

@@ -45,14 +45,17 @@ ARCHITECTURES = {
 LLAMA3_ROPE = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 
-def architecture(name: str, dtype: torch.dtype = torch.float32) -> Policy:
-    """A policy of one of the families, with weights of a size at which everything matters."""
+def architecture(name: str, dtype: torch.dtype = torch.float32, head_dim: int | None = None) -> Policy:
+    """A policy of one of the families, with weights of a size at which everything matters.
+
+    Its heads are 8 wide (Qwen3's 16) unless `head_dim` says otherwise: vLLM has no kernel for heads below 32.
+    """
     family, settings = ARCHITECTURES[name]
-    settings = dict(settings)
+    settings = dict(settings) | ({"head_dim": head_dim} if head_dim else {})
     rope = {"rope_type": "default", "rope_theta": 1e4}
     rope |= {name: settings.pop(name) for name in list(settings) if name in (*rope, *LLAMA3_ROPE)}
     config = getattr(transformers, f"{family}Config")(
-        vocab_size=len(VOCABULARY) + 2, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        vocab_size=len(VOCABULARY) + 2, hidden_size=4 * (head_dim or 8), intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, max_position_embeddings=64, rope_parameters=rope, pad_token_id=0, eos_token_id=1,
         bos_token_id=None, **settings,
     )  # fmt: skip
