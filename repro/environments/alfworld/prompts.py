@@ -3,9 +3,11 @@
 `compact` is for policies trained from scratch: the game's texts in few words. Articles and fillers go, names and their
 numbers are words of their own, and an arrival is told by what is found there:
 
-    put hot apple diningtable . hand nothing . room see fridge 1 ... > go to fridge 1 . fridge 1 closed >
+    put hot apple diningtable . at fridge 1 . hand nothing . room see fridge 1 ... > go to fridge 1 . fridge 1 closed >
 
-are the task, the thing in hand, the last turns (observation > command) and the present observation.
+are the task, where the player stands, the thing in hand, the last turns (observation > command) and the present
+observation. Place and hand can be asked for in the game; they are shown because two past turns that did nothing would
+otherwise leave a policy without a memory in the dark.
 
 `verbose` is for instruction-tuned models, in the form of 3SPO's released code (prompts/alfworld.py,
 env_manager.py): task, number of turns taken, the last turns, the present observation, the commands possible now without
@@ -24,7 +26,8 @@ from repro.environments.alfworld.text import HELP
 COMMAND_WORDS = "go to open close take from move examine use heat clean cool with look inventory help".split()
 TASK_WORDS = "put hot two under".split()
 OBSERVATION_WORDS = (
-    "hand nothing room see closed pick using turn happens facing next not carrying anything special about cold normal"
+    "at hand nothing room see closed pick using turn happens facing next not carrying anything special about cold "
+    "normal"
 ).split()
 SIGNS = (".", ">")
 
@@ -45,10 +48,13 @@ def compact(text: str) -> str:
     return " ".join(word for word in _WORD.findall(_ECHO.sub("", text).lower()) if word not in _FILLERS)
 
 
-def compact_prompt(task: str, held: str | None, past: Sequence[tuple[str, str]], observation: str) -> str:
+def compact_prompt(
+    task: str, here: Sequence[str], held: str | None, past: Sequence[tuple[str, str]], observation: str
+) -> str:
     """All that a policy from scratch sees at a turn. `past` holds (observation, command), oldest first."""
     turns = [f"{compact(seen)} > {' '.join(command.split())}" for seen, command in past]
-    return " . ".join([compact(task), f"hand {held or 'nothing'}", *turns, f"{compact(observation)} >"])
+    where = " ".join(here) or "room"
+    return " . ".join([compact(task), f"at {where}", f"hand {held or 'nothing'}", *turns, f"{compact(observation)} >"])
 
 
 def verbose_prompt(

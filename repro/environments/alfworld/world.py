@@ -4,7 +4,7 @@
     query = train_list(config, seed=0)[0]
     episode = HouseholdEpisode(config, query)
     episode.reset()                             # the game's own opening text, as every observation is its own
-    episode.prompt()                            # 'put apple sinkbasin . hand nothing . room see ... >'
+    episode.prompt()                            # 'put apple sinkbasin . at room . hand nothing . room see ... >'
     episode.step("go to fridge 1")              # ('You arrive at fridge 1. The fridge 1 is closed.', 0.0, False)
 
 Observations are ALFWorld's texts character for character; only what the policy is shown (`prompt`) has another form.
@@ -154,40 +154,49 @@ def demonstration(
 ) -> list[tuple[str, str]]:
     """(prompt, command) of the turns of a game that the searching expert plays to its end or to the turn limit.
 
-    By chance `noise` a command is any admissible one instead of the expert's. By chance `slip` the expert is made to
-    name the wrong thing, which mostly does nothing; such a turn is left out, but later prompts show what came of it.
+    By chance `noise` a command is any admissible one instead of the expert's. By chance `slip` it is a wrong one (once
+    or several times), which mostly does nothing; such a turn is left out, but later prompts show what came of it.
     The expert knows the house rules of generated games, but not where things are in this one.
     """
     episode, shown = HouseholdEpisode(config, query), []
     searcher = Searcher(episode.household.game.problem.goal, _rules(config).whereabouts)
     searcher.start(episode.reset())
+    wrong = ""
     while not episode.done:
         admissible = episode.admissible()
         if shown and rng.random() < slip:
-            command = _wrong(admissible, episode.household, rng)
+            wrong = wrong if wrong and rng.random() < _STUBBORN else _wrong(episode, rng)
+            command = wrong
         else:
-            command = rng.choice(admissible) if rng.random() < noise else searcher.act(admissible)
+            command, wrong = rng.choice(admissible) if rng.random() < noise else searcher.act(admissible), ""
             shown.append((episode.prompt(), command))
         observation, _, _ = episode.step(command)
         searcher.see(observation)
     return shown
 
 
-def _wrong(admissible: list[str], house: Household, rng: random.Random) -> str:
-    """A command with a wrong name, as beginners give it: mostly the goal's kind of thing or place where it is not.
+_STUBBORN = 0.5  # chance that a slip which follows on another repeats it
+_WRONG = (
+    "go to {place}", "go to {place}", "take {thing} from {place}", "take {thing} from {place}", "open {place}",
+    "move {thing} to {place}", "use {thing}", "clean {thing} with {place}", "heat {thing} with {place}",
+    "cool {thing} with {place}",
+)  # fmt: skip
 
-    Of the admissible commands with names, one of any verb; one of its names becomes that of another thing (or place),
-    half of the time of the goal's, with any number.
-    """
-    named = [command for command in admissible if _NAME.search(command)]
-    verb = rng.choice(sorted({command.split()[0] for command in named}))
-    command = rng.choice([command for command in named if command.split()[0] == verb])
-    name, engine, goal = rng.choice(_NAME.findall(command)), house.engine, house.game.problem.goal
-    place = name in engine.receptacle_name
-    kinds = [other.rpartition(" ")[0] for other in (engine.receptacle_name if place else engine.object_name)]
-    wanted = (goal.receptacle or goal.toggle if place else goal.object).lower()
-    kind = wanted if rng.random() < 0.5 else rng.choice(kinds)
-    return command.replace(name, f"{kind} {rng.randint(1, 3)}")
+
+def _wrong(episode: HouseholdEpisode, rng: random.Random) -> str:
+    """A command as beginners give it: where they stand or anywhere, with the thing in hand, the one that is wanted, or
+    any other, and with any number. Most do nothing."""
+    env, goal = episode.environment, episode.household.game.problem.goal
+    engine = env.engine
+
+    def numbered(names: list[str]) -> str:
+        return f"{rng.choice(names).rpartition(' ')[0]} {rng.randint(1, 3)}"
+
+    here = [engine.receptacle_name[r] for r in engine.here[env.place]]
+    wanted = f"{goal.object.lower()} {rng.randint(1, 3)}"
+    thing = rng.choice([env.inventory or wanted, wanted, numbered(engine.object_name)])
+    place = rng.choice([*here, numbered(engine.receptacle_name)])
+    return rng.choice(_WRONG).format(thing=thing, place=place)
 
 
 def _rules(config: AlfworldConfig) -> Rules:
@@ -272,7 +281,9 @@ class HouseholdEpisode:
         """All that the policy sees at this turn."""
         state, task = self._begun(), self.environment.task
         if self.config.form == "compact":
-            return compact_prompt(task, self.environment.inventory, state.past, state.observation)
+            engine = self.environment.engine
+            here = [engine.receptacle_name[r] for r in engine.here[self.environment.place]]
+            return compact_prompt(task, here, self.environment.inventory, state.past, state.observation)
         return verbose_prompt(task, state.turn, state.past, state.observation, self.admissible())
 
     def admissible(self) -> list[str]:
