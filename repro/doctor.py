@@ -23,8 +23,15 @@ TIER_EXTRAS = {
     "small": ("train", "notebooks"),
     "paper": ("train", "notebooks", "data"),
 }
-# The models of the ASymPO paper (section 5); a run may name any other folder or hub id.
-PAPER_MODELS = ("Qwen/Qwen3-1.7B-Base", "Qwen/Qwen3-4B-Base", "meta-llama/Llama-3.2-3B-Instruct")
+# The models of the paper tiers (`repro.study.paper_settings`); a run may name any other folder or hub id.
+PAPER_MODELS = (
+    "Qwen/Qwen3-0.6B-Base",
+    "Qwen/Qwen3-1.7B-Base",
+    "Qwen/Qwen3-8B-Base",
+    "Qwen/Qwen2.5-Math-1.5B",
+    "Qwen/Qwen2.5-Math-7B",
+    "Qwen/Qwen2.5-1.5B-Instruct",
+)
 
 
 def pins(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, dict[str, str]]:

@@ -79,12 +79,12 @@ def test_a_torch_that_does_not_import_is_told_apart_from_none(monkeypatch, error
 def test_weights_are_found_where_the_hub_library_puts_them(monkeypatch, tmp_path):
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    snapshot = tmp_path / "hub" / "models--Qwen--Qwen3-4B-Base" / "snapshots" / "0a1b"
+    snapshot = tmp_path / "hub" / "models--Qwen--Qwen3-8B-Base" / "snapshots" / "0a1b"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     assert doctor.cached_models() == []  # a config without weights trains nothing
     (snapshot / "model-00001-of-00002.safetensors").write_bytes(b"")
-    assert doctor.cached_models() == ["Qwen/Qwen3-4B-Base"]
+    assert doctor.cached_models() == ["Qwen/Qwen3-8B-Base"]
 
 
 def packages(*missing):

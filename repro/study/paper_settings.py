@@ -294,6 +294,10 @@ _ADAPTERS = (
     Setting("training.learning_rate", 1e-5, _ONE_GPU + ": ten times that of the weights, as adapters want"),
 )
 
+ABSENT = {  # studies whose paper's setting cannot be had, and why
+    "smepo_code": "its reward runs programs that a model wrote: no sandbox for that is part of this project",
+    "smepo_search": "the paper's model, corpus, retriever and mask are not published",
+}
 PAPER: dict[str, dict[str, PaperTier]] = {
     "asympo_async": {
         "paper": _ASYMPO,

@@ -13,6 +13,12 @@ from repro.study.paper_tier import OPEN, PaperTier
 from repro.study.shapes import Shape
 
 NAMED = 12  # arms that a plan names
+WORLDS = {  # what a world needs beyond the base, by extra
+    "MathsConfig": ("data",),
+    "BenchmarkedMathsConfig": ("data",),
+    "SearchConfig": ("search",),
+    "WebShopConfig": ("search", "webshop"),
+}
 
 
 def plan(study: Study, tier: str, arms: list[str], seeds: int | None = None, config: Any = None) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def plan(study: Study, tier: str, arms: list[str], seeds: int | None = None, con
 
 def missing(config: Any, entry: PaperTier | None = None, shape: Shape | None = None) -> list[dict[str, str]]:
     """What a run lacks on this machine: [{"what", "fix"}]. Nothing is loaded or downloaded to find out."""
-    return [*_packages(config, entry), *_devices(config, shape), *_weights(config), *_data(entry)]
+    return [*_packages(config), *_devices(config, shape), *_weights(config), *_data(entry)]
 
 
 def check(config: Any) -> None:
@@ -66,9 +72,9 @@ def check(config: Any) -> None:
         raise ReproError(f"this run cannot start here, it lacks:{lines}")
 
 
-def _packages(config: Any, entry: PaperTier | None) -> list[dict[str, str]]:
+def _packages(config: Any) -> list[dict[str, str]]:
     pins = doctor.pins()
-    wanted = ["base", "train"] + (["data"] if entry and entry.data else [])
+    wanted = ["base", "train", *WORLDS.get(type(config.world).__name__, ())]
     wanted += ["vllm"] if getattr(config.policy, "sampler", None) else []
     wanted += ["lora"] if getattr(config.policy, "lora", None) else []
     found = []
@@ -136,7 +142,7 @@ def render(found: dict[str, Any]) -> str:
         ("", f"lengths and counts: {work['from']}" if work else ""),
         ("memory", _memory(found["memory_gib"]) if found["memory_gib"] else "unknown"),
         ("time", _time(found)),
-        ("the paper's", found["hardware_of_the_paper"] or ""),
+        ("hardware", f"the paper's: {found['hardware_of_the_paper']}" if found["hardware_of_the_paper"] else ""),
     ]
     lines = [f"{found['study']} at tier {found['tier']}"]
     lines += [f"  {head:12}{text}" for head, text in rows if text]

@@ -6,11 +6,12 @@ from dataclasses import fields
 import pandas as pd
 import pytest
 
+from repro import doctor
 from repro.config import config_hash, from_dict, to_dict
 from repro.errors import ReproError
 from repro.places import REPOSITORY
 from repro.study import STUDIES
-from repro.study.paper_settings import PAPER
+from repro.study.paper_settings import ABSENT, PAPER
 from repro.study.paper_tier import OPEN, PAPER_TIERS, Setting, applies
 from repro.training.config import EvaluationConfig, RunConfig, TrainingConfig
 
@@ -129,6 +130,18 @@ def test_a_reduced_entry_replaces_by_key_and_adds_the_rest():
     smaller = entry.reduced(Setting(key, 1, "a"), Setting("new.key", 2, "b"), queries=7)
     assert [s.key for s in smaller.settings] == [*(s.key for s in entry.settings), "new.key"]
     assert smaller.settings[0].value == 1 and smaller.queries == 7 and entry.settings[0].value != 1
+
+
+def test_doctor_looks_for_the_models_that_are_named():
+    assert set(doctor.PAPER_MODELS) == {entry.model.value for tiers in PAPER.values() for entry in tiers.values()}
+
+
+def test_every_study_has_its_paper_s_tier_or_says_why_not():
+    for name, study in STUDIES.items():
+        assert (name in PAPER) != (name in ABSENT), name
+        if name in ABSENT:
+            with pytest.raises(ReproError, match="has no tier 'paper' \\("):
+                study.check_tier("paper")
 
 
 def test_tiers_are_named_where_users_look_for_them():

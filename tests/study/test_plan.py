@@ -8,6 +8,7 @@ import pytest
 from repro import doctor
 from repro.cli import main
 from repro.config import override
+from repro.environments.webshop.world import WebShopConfig
 from repro.errors import ReproError
 from repro.study import STUDIES, estimates
 from repro.study.estimates import GIB, PEAK, UTILISATION, expected_work, gpu_hours, memory, rate, shape_of
@@ -160,8 +161,6 @@ def test_all_that_is_missing_is_one_message(bare, capsys):
         assert words in said
     assert main(["run", "asympo_async", "--arm", "asympo@ref", "--tier", "paper"]) == 2
     assert said in capsys.readouterr().err
-    assert main(["reproduce", "--tier", "paper", "--only", "asympo_async"]) == 2
-    assert "it lacks:" in capsys.readouterr().err
     assert not (bare / "data").exists()
 
 
@@ -174,6 +173,13 @@ def test_what_is_there_is_not_missed(bare, monkeypatch):
     lacking = missing(paper(), PAPER["asympo_async"]["paper"], SHAPES["Qwen/Qwen3-1.7B-Base"])
     assert {entry["what"].split(":")[0] for entry in lacking} == {"data"}
     assert missing(paper(), None, SHAPES["Qwen/Qwen3-1.7B-Base"]) == []
+
+
+def test_what_a_world_needs_is_asked_for(bare, monkeypatch):
+    monkeypatch.setattr(doctor, "package_status", lambda name, pin: {"status": "missing"})
+    shop = SimpleNamespace(world=WebShopConfig(), policy=SimpleNamespace(checkpoint=""), device="cpu")
+    fixes = [entry["fix"] for entry in missing(shop)]
+    assert [fix.split("'")[1] for fix in fixes] == [".", ".[train]", ".[search]", ".[webshop]"]
 
 
 def test_a_model_that_does_not_fit_is_said_with_what_would(bare, monkeypatch):
