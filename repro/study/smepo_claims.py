@@ -34,6 +34,7 @@ ABLATIONS = f"{NOTE}, ablations"
 DIRECTION_ALONE = "direction only, no number"
 NOT_PLANNED = Rule("Not judged: this study has no such arm.", BEATS.metric, "points")
 NOT_AT_THIS_SCALE = Rule("Not judged: it needs the paper's models and test sets.", "accuracy", "points")
+DOMAINS = {"math": "maths"}
 CLOCK = "Hours of small batches on a busy machine, arms at different times: context rather than a verdict"
 
 
@@ -102,8 +103,8 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             **paper.gain("grpo", "full"),
         ),
         beats(
-            "full-trace-hurts-cut", "So it does without its last line, as released", ("grpo@wide", "full_cut@wide"),
-            **own,
+            "full-trace-hurts-cut", "Training with the full trace without its last line, as released, ends below GRPO",
+            ("grpo@wide", "full_cut@wide"), **own,
         ),
         # 3. The full trace is copied, a masked one is not
         claim(
@@ -118,8 +119,8 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             ("full@wide",), rule=COPYING_RISES, figure="copying", **own,
         ),
         claim(
-            "smepo-teaches-no-copying", "Training with masked traces does not",
-            ("smepo@wide",), rule=COPYING_STAYS, figure="copying", **own,
+            "smepo-teaches-no-copying",
+            "Training with masked traces does not make a policy copy more than its warm start did", ("smepo@wide",), rule=COPYING_STAYS, figure="copying", **own,
         ),
         claim(
             "full-trace-inflates-reward",
@@ -182,7 +183,7 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
 
 
 def _of(study: Study) -> Callable[..., Claim]:
-    """Claims of a study: their ids end in its domain, and what it has no arms for is not judged."""
+    """Claims of a study: they name its domain, and what it has no arms for is not judged."""
     domain = study.name.removeprefix("smepo_")
 
     def claim(id: str, statement: str, arms: tuple[str, ...], *, rule: Rule, figure: str | None, **fields) -> Claim:
@@ -191,7 +192,7 @@ def _of(study: Study) -> Callable[..., Claim]:
             id=f"{id}-{domain}",
             paper="smepo",
             study=study.name,
-            statement=statement,
+            statement=f"{statement} ({DOMAINS.get(domain, domain)})",
             rule=rule if planned else NOT_PLANNED,
             arms=arms if planned else (),
             figure=f"figures/{study.name}/{figure}.png" if figure else None,
