@@ -20,7 +20,7 @@ RUN := .venv/bin/python -m
 .NOTPARALLEL:
 
 help:
-	@echo "make reproduce   execute the study notebooks, then figures and claims (TIER=smoke|small|paper ONLY= SEEDS= JOBS= MISSING=1)"
+	@echo "make reproduce   execute the study notebooks, then figures and claims (TIER=smoke|small|paper|paper-1gpu ONLY= SEEDS= JOBS= MISSING=1)"
 	@echo "make test        run the tests (ARGS= goes to pytest)"
 	@echo "make test-vllm   run the tests of the vLLM sampler in an environment of its own, .venv-vllm (ARGS= goes to pytest)"
 	@echo "make figures     redraw the figures from data/ (needs no torch)"
