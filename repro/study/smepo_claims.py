@@ -120,7 +120,8 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
         ),
         claim(
             "smepo-teaches-no-copying",
-            "Training with masked traces does not make a policy copy more than its warm start did", ("smepo@wide",), rule=COPYING_STAYS, figure="copying", **own,
+            "Training with masked traces does not make a policy copy more than its warm start did",
+            ("smepo@wide",), rule=COPYING_STAYS, figure="copying", **own,
         ),
         claim(
             "full-trace-inflates-reward",
