@@ -104,9 +104,10 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
             counts.add(rollouts)
             line = record(rollouts, metrics | waiting | measure(batch, recipe), unit)
             run.log.append(line | (counts.metrics() if counted else {}))
-            source.updated(update)
-            log(source.records())
             update += 1
+            if not over():
+                source.updated(update - 1)
+            log(source.records())
             if due(config.evaluation.every, before, clock()) and not over():
                 evaluation(update)
             save_due |= due(training.checkpoint_every, before, clock())
@@ -125,7 +126,9 @@ def _train(config: RunConfig, run: Run, progress: Callable[[dict], None]) -> dic
                     },
                 )
             progress({"update": update, "updates": expected(update, training, sampler, counts)})
-        if rest := source.rest(update):
+        rest = source.rest(update)
+        log(source.records())
+        if rest:
             counts.add(rest)
             bill = accounting.update_flops(unit, rest, [])
             log([{"kind": "rest", "update": update, "seconds_generate": rest.seconds} | bill | counts.metrics()])

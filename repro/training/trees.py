@@ -198,6 +198,8 @@ class TreeSource(Source):
         return records
 
     def rest(self, update: int) -> Rollouts | None:
+        if self.epoch is not None:  # the run is over in the middle of it
+            self._end(update)
         return self._batch([], update) if self.proposer.requests else None
 
     @property

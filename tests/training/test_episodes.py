@@ -374,7 +374,8 @@ def test_the_gradient_is_that_of_a_slow_loop(scheme):
     slow = slow_gradient(policy, played, [group.number for group in groups for _ in group.played], weight)
     credit = GroupCredit("std") if scheme == "turns" else EpisodeCredit("std")
     learner = Learner(policy, Recipe(GRPO(), credit), config.training)
-    metrics, _ = learner.update(rollouts)
+    metrics, seen = learner.update(rollouts)
+    assert torch.allclose(seen.logp_BT[seen.mask_BT], seen.behaviour_logp_BT[seen.mask_BT], atol=1e-5)  # of every row
     assert metrics["trained_tokens"] > 0
     for (name, p), wanted in zip(policy.parameters.items(), slow, strict=True):
         rows = slice(1 if "embed" in name else 0, None)  # transformers gives the padding token's row no gradient

@@ -30,6 +30,7 @@ from repro.training.config import (
 )
 from repro.training.counts import Counts, Met, due
 from repro.training.learner import Learner
+from repro.training.sampling import Sampler
 from repro.training.trees import Proposer, TreeSource
 from tests.training.walk_world import Module, Walk, WalkConfig, walk_policy
 
@@ -364,7 +365,17 @@ def test_a_run_whose_states_are_all_given_up_ends(tmp_path):
     assert epochs[-1]["pruned_starts"] == 2
 
 
-def test_episodes_end_with_the_first_update_at_the_budget(tmp_path):
+def test_a_run_that_ends_in_the_middle_of_an_epoch_says_so(tmp_path):
+    config = exploring(RUNS["literal"], generations=10_000, updates=2, checkpoint_every=0)
+    loop.train(config, tmp_path)
+    lines = timeless(tmp_path)
+    assert [line["kind"] for line in lines] == ["eval", "update", "update", "epoch", "eval"]
+    assert lines[3]["generations"] == lines[2]["generations"] == lines[4]["generations"] < 10_000
+
+
+def test_episodes_end_with_the_first_update_at_the_budget(tmp_path, monkeypatch):
+    real, drawn = Sampler.__call__, []
+    monkeypatch.setattr(Sampler, "__call__", lambda self, *at: drawn.append(at) or real(self, *at))
     recipe = replace(ALGORITHMS["grpo_episodes"], allocation=Uniform(prompts=2, group_size=3))
     evaluation = EpisodeEvaluation(**vars(CONFIG.evaluation) | {"every": 40})
     training = replace(CONFIG.training, generations=100)
@@ -383,6 +394,7 @@ def test_episodes_end_with_the_first_update_at_the_budget(tmp_path):
     crossed = [u["update"] for before, u in zip([0, *(u["generations"] for u in updates)], updates, strict=False)
                if before // 40 < u["generations"] // 40 and u["generations"] < 100]  # fmt: skip
     last = len(updates)
+    assert drawn == [(update, update) for update in range(last)]  # and nothing beyond the end
     assert [(e["update"], e["temperature"]) for e in evals] == [
         (0, 1.0), (0, 0.4), *((update, 1.0) for update in crossed), (last, 1.0), (last, 0.4),
     ]  # fmt: skip
