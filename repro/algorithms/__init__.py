@@ -100,12 +100,13 @@ ALGORITHMS: dict[str, Recipe] = {
     "m2po": Recipe(M2PO(), GroupCredit("std")),
     "topr": Recipe(TOPR()),
     "grpo_masked": Recipe(SequenceMaskedGRPO(), GroupCredit("std")),
-    # For worlds of several turns. Token mean, clip and 16 tasks are those of 3SPO's released scripts; their KL penalty
-    # (0.01) and entropy bonus (0.001) are left out: no objective here has them.
-    "grpo_episodes": Recipe(GRPO("token"), EpisodeCredit("std"), Uniform(prompts=16)),
-    "gigpo": Recipe(GRPO("token"), GiGPO(), Uniform(prompts=16)),
+    # For worlds of several turns, all with one objective. Clip and 16 tasks are those of 3SPO's released scripts. These
+    # take the mean over tokens (recipe.objective.aggregation=token), which weighs long actions more, a KL penalty (0.01)
+    # and an entropy bonus (0.001); no objective here has the latter two.
+    "grpo_episodes": Recipe(GRPO(), EpisodeCredit("std"), Uniform(prompts=16)),
+    "gigpo": Recipe(GRPO(), GiGPO(), Uniform(prompts=16)),
     **{
-        f"threespo_{name}": Recipe(GRPO("token"), allocation=Uniform(prompts=16), exploration=reading)
+        f"threespo_{name}": Recipe(GRPO(), allocation=Uniform(prompts=16), exploration=reading)
         for name, reading in READINGS.items()
     },
     "smepo_loss": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std")),  # GRPO with SMEPO's clip
