@@ -100,8 +100,8 @@ ALGORITHMS: dict[str, Recipe] = {
     "m2po": Recipe(M2PO(), GroupCredit("std")),
     "topr": Recipe(TOPR()),
     "grpo_masked": Recipe(SequenceMaskedGRPO(), GroupCredit("std")),
-    # For worlds of several turns, all with one objective. Clip and 16 tasks are those of 3SPO's released scripts. These
-    # take the mean over tokens (recipe.objective.aggregation=token), which weighs long actions more, a KL penalty (0.01)
+    # For worlds of several turns, all with one objective. Clip and 16 tasks are those of 3SPO's released scripts, which
+    # also take the mean over tokens (recipe.objective.aggregation=token: long actions weigh more), a KL penalty (0.01)
     # and an entropy bonus (0.001); no objective here has the latter two.
     "grpo_episodes": Recipe(GRPO(), EpisodeCredit("std"), Uniform(prompts=16)),
     "gigpo": Recipe(GRPO(), GiGPO(), Uniform(prompts=16)),
