@@ -8,6 +8,8 @@
 | `forward_backward` | log-probabilities and gradients of a batch of groups | Qwen2ForCausalLM with a prompt per row |
 | `matrix_peak` | fp32 matrix products: the ceiling of the utilisations | none |
 
+On a GPU the rows of `bench_models` follow: published shapes in bfloat16, without peers.
+
 No response ends early on either side: the end token has an id that the model has no logit for. Rates count rollouts or
 response tokens. FLOP utilisation is itemised FLOPs over time over the peak of the same run; each side is charged for
 what it computes, so a peer that passes a prompt once per response is credited with those passes.
@@ -27,6 +29,7 @@ from typing import Any
 import torch
 
 from repro.algorithms import ALGORITHMS
+from repro.bench_models import run_models, skipped
 from repro.environments.query import Query
 from repro.machine import cores, machine, version
 from repro.policy.logprobs import layout, response_logprobs
@@ -77,7 +80,7 @@ def run_benchmarks(device: str = "cpu", config: BenchConfig = BenchConfig()) -> 
         ]
     finally:
         torch.set_num_threads(threads)
-    return [utilisation(r, peak["ours"] * 1e9) for r in rows] + [peak]
+    return [utilisation(r, peak["ours"] * 1e9) for r in rows] + [peak] + run_models(device)
 
 
 def grpo_step(device: str, config: BenchConfig) -> dict[str, Any]:
@@ -336,8 +339,9 @@ def unshared_flops(unit: Cost, lengths: Sequence[int], response: int) -> int:
 
 
 def save(rows: list[dict[str, Any]], path: Path, device: str = "cpu") -> None:
-    """Write the rows with a description of the machine as JSON."""
-    path.write_text(json.dumps({"machine": machine(device), "rows": rows}, indent=1, allow_nan=False) + "\n")
+    """Write the rows with a description of the machine as JSON, and which models were left out, and why."""
+    found = {"machine": machine(device), "rows": rows, "skipped": skipped(device)}
+    path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def render(rows: list[dict[str, Any]]) -> str:

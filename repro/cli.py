@@ -244,7 +244,7 @@ def claims(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     try:
-        from repro.bench import render, run_benchmarks, save
+        from repro.bench import render, run_benchmarks, save, skipped
         from repro.study.runs import data_folder
     except ModuleNotFoundError as error:
         raise ReproError(f"the benchmark needs the package {error.name!r}: pip install '.[train,bench]'") from error
@@ -252,6 +252,8 @@ def bench(options: argparse.Namespace) -> None:
     if options.save:
         save(rows, data_folder() / "bench.json", options.device)
     print(json.dumps(rows, indent=1) if options.json else render(rows))
+    for size, reason in skipped(options.device).items():
+        print(f"left out: a model of {size}, which {reason}", file=sys.stderr)
 
 
 def data(options: argparse.Namespace) -> int:
