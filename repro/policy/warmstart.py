@@ -69,18 +69,18 @@ class GuidedWarmStartConfig(WarmStartConfig):
     it hides, though its results are by chance `misled` wrong: were hints always right, the question alone would do and
     they would never be read, and results would be computed rather than copied, which a policy of this size learns late
     and from nothing less. In the noisy phase all responses slip; `slip` is the chance of a wrong result. A hint is cut
-    from a trace with slips, and the response is
-    that trace with a few more: `doubt` is the share of all slips that come after the hint was cut. At 0 a hint says for
-    certain what follows; at 1 it is always right and no help against slips. By chance `copies` a response believes the
-    results of its hint, else it computes them anew: how far they are copied before any reinforcement.
+    from a trace with slips, and the response is that trace with a few more: `doubt` is the share of all slips that come
+    after the hint was cut. At 0 a hint says for certain what follows; at 1 it is always right and no help against
+    slips. By chance `copies` a response believes the results of its hint, else it computes them anew; at 0.5, copying
+    was lost within 100 steps.
     """
 
-    route_slip: float = 0.5  # chance of a wrong turn at each step of the route
+    route_slip: float = 0.3  # chance of a wrong turn at each step of the route
     fact_slip: float = 0.03  # chance that a given value or an operation is misread
     misled: float = 0.9
-    copies: float = 0.5
+    copies: float = 1.0
     bare: float = 0.5
-    doubt: float = 0.2
+    doubt: float = 0.1
     hints: tuple[str, ...] = tuple(HINTS)
 
     def __post_init__(self) -> None:

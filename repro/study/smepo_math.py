@@ -41,16 +41,17 @@ def sizes(tier: str) -> dict[str, Any]:
             ),
             "policy": PolicyConfig(hidden=48, layers=2, heads=2, kv_heads=2, feed_forward=96),
             "warmstart": GuidedWarmStartConfig(steps=100, flat_steps=50, noisy_steps=20, warmup_steps=20, batch=16),
-            "training": TrainingConfig(updates=24, max_new_tokens=24, checkpoint_every=10, gradient_split_every=0),
+            "training": TrainingConfig(updates=24, max_new_tokens=26, checkpoint_every=10, gradient_split_every=0),
             "evaluation": ProbedEvaluation(every=12, queries=8, final_queries=8, probe_queries=4, final_probe_queries=8,
                                            format_queries=8),
         }  # fmt: skip
     return {
         "world": GuidedArithmeticConfig(),
-        "warmstart": GuidedWarmStartConfig(),
-        "training": TrainingConfig(updates=240, max_new_tokens=56, gradient_split_every=0),
-        "evaluation": ProbedEvaluation(every=20, queries=32, samples=4, final_queries=128, final_samples=8),
-    }
+        "warmstart": GuidedWarmStartConfig(steps=600, noisy_steps=120, bare=0.4),
+        "training": TrainingConfig(updates=160, max_new_tokens=62, gradient_split_every=0),
+        "evaluation": ProbedEvaluation(every=10, queries=24, samples=4, final_queries=128, final_samples=4,
+                                       probe_queries=8),
+    }  # fmt: skip
 
 
 SMEPO_MATH = study(
