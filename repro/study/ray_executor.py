@@ -103,6 +103,7 @@ def connected(wanted_cores: int) -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "local")
     _must_answer(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody unless it was asked for
+    os.environ.setdefault("RAY_worker_niceness", "0")  # a cluster of this machine works as hard as its own workers do
     size = {"num_cpus": wanted_cores, "include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=False, **size)
