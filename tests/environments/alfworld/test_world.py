@@ -9,7 +9,7 @@ import pytest
 
 from repro import environments
 from repro.config import from_dict, to_dict
-from repro.environments.alfworld import data, games, text, world
+from repro.environments.alfworld import data, games, package, text, world
 from repro.environments.alfworld.data import DatasetConfig
 from repro.environments.alfworld.households import signature
 from repro.environments.alfworld.layouts import LayoutConfig
@@ -390,3 +390,18 @@ def test_the_world_is_known_and_its_config_read_back():
     for bad in ({"max_turns": 0}, {"history": -1}, {"penalty": -0.1}):
         with pytest.raises(ReproError, match="alfworld"):
             AlfworldConfig(**bad)
+
+
+@pytest.mark.skipif(package.folder() is None, reason="alfworld is not installed")
+def test_full_size_households_are_played_in_sentences():
+    config = AlfworldConfig(LayoutConfig(train_games=6, heldout_games=6), "verbose", max_turns=50)
+    query = train_list(config, 0)[3]
+    episode = HouseholdEpisode(config, query)
+    episode.reset()
+    assert len(episode.prompt()) > 500 and all(
+        f"'{command}'" in episode.prompt() for command in episode.admissible()[:5]
+    )
+    for command in query.trace.split("\n"):
+        episode.step(f"<think>next</think><action>{command}</action>")
+    assert episode.won and " at " not in episode.abstract_key() and episode.abstract_key().startswith(query.level)
+    assert {split: len(queries) for split, queries in heldout(config).items()} == {"valid_seen": 6, "valid_unseen": 6}
