@@ -40,11 +40,13 @@ def sizes(tier: str) -> dict[str, Any]:
                                            format_queries=8),
         }  # fmt: skip
     return {
-        "world": ProgramConfig(),
-        "warmstart": DemonstrationConfig(steps=400, noisy_steps=100, hints=hints),
-        "training": TrainingConfig(updates=240, max_new_tokens=56, gradient_split_every=0),
-        "evaluation": ProbedEvaluation(every=20, queries=32, samples=4, final_queries=64, final_samples=8),
-    }
+        "world": ProgramConfig(min_statements=4, max_distractors=3, heldout_queries=128),
+        "warmstart": DemonstrationConfig(steps=400, noisy_steps=120, route_slip=0.5, bare=0.4, trust=0.9, misled=0.9,
+                                         hints=hints),
+        "training": TrainingConfig(updates=160, max_new_tokens=48, gradient_split_every=0),
+        "evaluation": ProbedEvaluation(every=10, queries=24, samples=4, final_queries=128, final_samples=4,
+                                       probe_queries=8),
+    }  # fmt: skip
 
 
 SMEPO_CODE = study(

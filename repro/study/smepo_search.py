@@ -40,11 +40,14 @@ def sizes(tier: str) -> dict[str, Any]:
                                            probe_queries=4, final_probe_queries=8, format_queries=4, format_samples=4),
         }  # fmt: skip
     return {
-        "world": SearchConfig(),
-        "warmstart": DemonstrationConfig(steps=300, noisy_steps=80, hints=hints),
-        "training": TrainingConfig(updates=200, max_new_tokens=8, gradient_split_every=0),
-        "evaluation": ProbedEvaluation(every=20, queries=32, samples=2, final_queries=64, final_samples=8),
-    }
+        "world": SearchConfig(min_hops=3, max_hops=4, warm_hops=(1, 4), heldout_queries=128,
+                              levels=(("1-2 hops", 1, 2), ("3 hops", 3, 3), ("4 hops", 4, 4))),
+        "warmstart": DemonstrationConfig(steps=350, noisy_steps=100, route_slip=0.55, bare=0.4, trust=0.9, misled=0.9,
+                                         hints=hints),
+        "training": TrainingConfig(updates=160, max_new_tokens=8, gradient_split_every=0),
+        "evaluation": ProbedEvaluation(every=10, queries=16, samples=2, final_queries=128, final_samples=4,
+                                       probe_queries=8),
+    }  # fmt: skip
 
 
 SMEPO_SEARCH = study(
