@@ -108,7 +108,7 @@ def connected(wanted_cores: int) -> Iterator[None]:
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=False, **size)
     except Exception as error:  # ray raises a bare Exception where a local cluster does not come up in time
-        first = str(error).strip().splitlines()[0]
+        first = str(error).strip().splitlines()[0].rstrip(".")
         what = "a local Ray cluster did not start" if address == "local" else f"RAY_ADDRESS={address} did not let us in"
         raise ReproError(f"{what}: {first}. See /tmp/ray/session_latest/logs, or use --executor local") from error
     try:
