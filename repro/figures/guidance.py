@@ -49,8 +49,8 @@ SHORT = {
 METHODS = ("sft", "sft_rl", "luffy", "ghpo", "ghpo_smepo")
 HEADS = {
     "usual": "the usual clip",
-    "trusting": "a warm start that copies",
-    "doubting": "one that seldom copies",
+    "trusting": "warm start trusts hints",
+    "doubting": "warm start doubts hints",
 }
 REFERENCE = "grpo"
 
