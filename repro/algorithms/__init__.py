@@ -100,13 +100,13 @@ ALGORITHMS: dict[str, Recipe] = {
     "m2po": Recipe(M2PO(), GroupCredit("std")),
     "topr": Recipe(TOPR()),
     "grpo_masked": Recipe(SequenceMaskedGRPO(), GroupCredit("std")),
-    # For worlds of several turns, all with one objective. Clip and 16 tasks are those of 3SPO's released scripts, which
-    # also take the mean over tokens (recipe.objective.aggregation=token: long actions weigh more), a KL penalty (0.01)
-    # and an entropy bonus (0.001); no objective here has the latter two.
-    "grpo_episodes": Recipe(GRPO(), EpisodeCredit("std"), Uniform(prompts=16)),
-    "gigpo": Recipe(GRPO(), GiGPO(), Uniform(prompts=16)),
+    # For worlds of several turns, all with one objective. Clip, mean over tokens and 16 tasks are those of 3SPO's
+    # released scripts, which also have a KL penalty (0.01) and an entropy bonus (0.001); no objective here has these.
+    # GRPO's advantage is the released code's: mean and deviation over all turns of a task's episodes.
+    "grpo_episodes": Recipe(GRPO("token"), GiGPO(step_weight=0.0, scale="std", count="turns"), Uniform(prompts=16)),
+    "gigpo": Recipe(GRPO("token"), GiGPO(), Uniform(prompts=16)),
     **{
-        f"threespo_{name}": Recipe(GRPO(), allocation=Uniform(prompts=16), exploration=reading)
+        f"threespo_{name}": Recipe(GRPO("token"), allocation=Uniform(prompts=16), exploration=reading)
         for name, reading in READINGS.items()
     },
     "smepo_loss": Recipe(GRPO(eps_low=0.0, eps_high=5.0), GroupCredit("std")),  # GRPO with SMEPO's clip
