@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from repro.errors import ReproError
-from repro.figures import copying, guidance, masks, style, targets, theory
+from repro.figures import copying, guidance, masks, style, targets, theory, threespo, threespo_mechanism
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
 from repro.figures.curves import convergence, curve_figure
@@ -34,6 +34,15 @@ GUIDANCE_FIGURES: dict[str, Callable[..., Figure]] = {  # of every study of guid
     "clip": guidance.clip,
     "masks": masks.masks,
 }
+THREESPO_FIGURES: dict[str, Callable[..., Figure]] = {
+    "success": threespo.success,
+    "states": threespo.states,
+    "speed": threespo.speed,
+    "cost": threespo.cost,
+    "pieces": threespo.pieces,
+    "mechanism": threespo_mechanism.mechanism,
+    "steps": threespo_mechanism.steps,
+}
 TIERS = ("smoke", "small")  # that have tables, weaker evidence first
 
 FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -> function of (tables, study)
@@ -53,6 +62,8 @@ FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -
     "smepo_math": GUIDANCE_FIGURES | {"doubt": guidance.doubt},
     "smepo_code": GUIDANCE_FIGURES,
     "smepo_search": GUIDANCE_FIGURES,
+    "threespo_alfworld": THREESPO_FIGURES,
+    "threespo_webshop": THREESPO_FIGURES,
 }
 
 

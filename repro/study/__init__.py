@@ -9,10 +9,15 @@ from repro.study.sgpo_math import SGPO_MATH
 from repro.study.smepo_code import SMEPO_CODE
 from repro.study.smepo_math import SMEPO_MATH
 from repro.study.smepo_search import SMEPO_SEARCH
+from repro.study.threespo_alfworld import THREESPO_ALFWORLD
+from repro.study.threespo_webshop import THREESPO_WEBSHOP
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (ASYMPO_ASYNC, SGPO_MATH, SMEPO_MATH, SMEPO_CODE, SMEPO_SEARCH)
-}
+    study.name: study
+    for study in (
+        ASYMPO_ASYNC, SGPO_MATH, SMEPO_MATH, SMEPO_CODE, SMEPO_SEARCH, THREESPO_ALFWORLD, THREESPO_WEBSHOP
+    )
+}  # fmt: skip
 
 
 def study_named(name: str) -> Study:

@@ -18,9 +18,10 @@ from repro.study.sgpo_claims import SGPO_CLAIMS
 from repro.study.smepo_claims import SMEPO_CLAIMS
 from repro.study.statistics import Interval
 from repro.study.theory_claims import THEORY_CLAIMS
+from repro.study.threespo_claims import THREESPO_CLAIMS
 
 TIER = "small"  # smoke results prove that it runs, never a claim
-CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS, *SMEPO_CLAIMS, *THEORY_CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS, *SMEPO_CLAIMS, *THREESPO_CLAIMS, *THEORY_CLAIMS)
 
 
 def ledger(root: Path | None = None) -> list[dict[str, Any]]:

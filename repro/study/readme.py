@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
-from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tables
+from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tables, threespo_summary
 from repro.study.asympo_async import CONTROLS
 from repro.study.cost_rules import ratio
 from repro.study.evidence import VERDICTS, Evidence, difference, spelled
@@ -258,9 +258,11 @@ SECTIONS = {
     "finding": finding,
     "finding_sgpo": finding_sgpo,
     "finding_smepo": smepo_summary.finding,
+    "finding_threespo": threespo_summary.finding,
     "outcome": outcome,
     "outcome_sgpo": outcome_sgpo,
     "outcome_smepo": smepo_summary.outcomes,
+    "outcome_threespo": threespo_summary.outcomes,
     "ledger": ledger,
     "studies": studies,
     "bench": bench,

@@ -12,7 +12,8 @@ looked at), is taken; of equals the smaller. Every other arm has the rate of the
 
 The optimiser takes one step an update, and 3SPO's updates differ in size by a factor of a hundred. The literal reading
 takes a whole step for each, as published; "table", "continuation" and what is made of them scale the step of an update
-of fewer than `ROWS` turns by its size.
+of fewer than `ROWS` turns by its size. The loss is GRPO's clipped one without a KL term in every arm, the mean over
+tokens; GRPO's advantage is that of the released code, relative to all turns of a task's episodes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 from repro.study.definition import Arm, Study
 from repro.study.paper_tier import PAPER_TIERS
 
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-5, 1e-4, 2e-4, 4e-4)
 TUNING_SEED = 1000
 TUNING_SHARE = 0.5  # of the budget
 SHARE = {"core": 1.0, "control": 1.0, "ablation": 0.5, "piece": 0.5}  # of the budget, by condition
@@ -157,6 +158,7 @@ def build(setting: Setting, arm: Arm, seed: int, tier: str) -> Any:
 
     from repro.algorithms import ALGORITHMS as RECIPES
     from repro.algorithms.allocation import Uniform
+    from repro.algorithms.grpo import GRPO
     from repro.algorithms.threespo import reading
     from repro.config import override
     from repro.training.config import Lagged, RunConfig
@@ -165,7 +167,10 @@ def build(setting: Setting, arm: Arm, seed: int, tier: str) -> Any:
     pieces, factor = settings.pop("pieces"), settings.pop("tasks")
     base, parts = reading_of(arm.name), setting.parts(tier)
     tasks, training = setting.tasks[tier] * factor, parts.pop("training")
-    changes: dict[str, Any] = {"allocation": Uniform(prompts=tasks, group_size=GROUP)}  # the same tasks in every arm
+    changes: dict[str, Any] = {
+        "objective": GRPO("token"),  # as released; a mean over responses learned more slowly (GRPO, tuning seed)
+        "allocation": Uniform(prompts=tasks, group_size=GROUP),  # the same tasks in every arm
+    }
     if base not in ("grpo", "gigpo"):
         grown = replace(reading(base, *pieces), tasks=tasks, turns=parts["world"].max_turns, g_max=GROUP)
         changes["exploration"] = grown

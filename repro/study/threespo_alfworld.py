@@ -19,7 +19,7 @@ def parts(tier: str) -> dict[str, Any]:
     from repro.policy.warmstart import PlayedWarmStartConfig
     from repro.training.config import BudgetedTraining, EpisodeEvaluation
 
-    every = {"max_new_tokens": 8, "gradient_split_every": 0}
+    every = {"betas": (0.9, 0.95), "max_new_tokens": 8, "gradient_split_every": 0, "microbatch_tokens": 1 << 14}
     if tier == "smoke":
         return {
             "world": AlfworldConfig(HouseholdConfig(train_games=16, heldout_games=4), max_turns=6),
@@ -31,9 +31,11 @@ def parts(tier: str) -> dict[str, Any]:
     return {
         "world": AlfworldConfig(),
         "policy": PolicyConfig(hidden=96, layers=2),
-        "warmstart": PlayedWarmStartConfig(steps=180, flat_steps=60, noisy_steps=100, batch=8),
-        "training": BudgetedTraining(generations=60_000, checkpoint_every=15_000, **every),
-        "evaluation": EpisodeEvaluation(every=15_000, queries=100, samples=1, final_queries=200, final_samples=1),
+        "warmstart": PlayedWarmStartConfig(
+            steps=60, flat_steps=50, noisy_steps=240, noisy_lr_scale=1.0, slip=0.3, batch=8
+        ),
+        "training": BudgetedTraining(generations=60_000, checkpoint_every=10_000, **every),
+        "evaluation": EpisodeEvaluation(every=10_000, queries=100, samples=1, final_queries=200, final_samples=1),
     }
 
 
@@ -41,6 +43,6 @@ ALFWORLD = Setting(
     name="threespo_alfworld",
     parts=parts,
     tasks={"smoke": 2, "small": 8},
-    rates={"grpo": 3e-4, "gigpo": 3e-4, "literal": 3e-4, "table": 3e-4, "continuation": 3e-4},
+    rates={"grpo": 2e-4, "gigpo": 2e-4, "literal": 1e-4, "table": 2e-4, "continuation": 2e-4},
 )
 THREESPO_ALFWORLD = study(ALFWORLD, "3SPO in households (ALFWorld): more states, faster, better?")

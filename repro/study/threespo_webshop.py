@@ -20,7 +20,7 @@ def parts(tier: str) -> dict[str, Any]:
     from repro.policy.warmstart import PlayedWarmStartConfig
     from repro.training.config import BudgetedTraining, EpisodeEvaluation
 
-    every = {"max_new_tokens": 10, "gradient_split_every": 0}
+    every = {"betas": (0.9, 0.95), "max_new_tokens": 10, "gradient_split_every": 0, "microbatch_tokens": 1 << 14}
     if tier == "smoke":
         return {
             "world": WebShopConfig(CompactConfig(goals=60), max_turns=6, heldout_goals=8, reward="success"),
@@ -35,8 +35,8 @@ def parts(tier: str) -> dict[str, Any]:
         "warmstart": PlayedWarmStartConfig(
             steps=300, flat_steps=100, noisy_steps=80, warmup_steps=20, slip=0.3, batch=8
         ),
-        "training": BudgetedTraining(generations=50_000, checkpoint_every=12_500, **every),
-        "evaluation": EpisodeEvaluation(every=12_500, queries=200, samples=1, final_queries=400, final_samples=1),
+        "training": BudgetedTraining(generations=40_000, checkpoint_every=10_000, **every),
+        "evaluation": EpisodeEvaluation(every=5_000, queries=100, samples=1, final_queries=400, final_samples=1),
     }
 
 
@@ -44,6 +44,6 @@ WEBSHOP = Setting(
     name="threespo_webshop",
     parts=parts,
     tasks={"smoke": 2, "small": 8},
-    rates={"grpo": 3e-4, "gigpo": 3e-4, "literal": 3e-4, "table": 3e-4, "continuation": 3e-4},
+    rates={"grpo": 2e-4, "gigpo": 2e-4, "literal": 1e-4, "table": 2e-4, "continuation": 2e-4},
 )
 THREESPO_WEBSHOP = study(WEBSHOP, "3SPO in a shop (WebShop): score and success")
