@@ -120,6 +120,9 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write the model, or its adapters alone (safetensors), and the tokenizer as transformers and peft do."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # a bar for writing one file would break the display of the runs
         (self.adapters or self.model).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
