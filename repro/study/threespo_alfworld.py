@@ -43,6 +43,6 @@ ALFWORLD = Setting(
     name="threespo_alfworld",
     parts=parts,
     tasks={"smoke": 2, "small": 8},
-    rates={"grpo": 2e-4, "gigpo": 2e-4, "literal": 1e-4, "table": 2e-4, "continuation": 2e-4},
+    rates={"grpo": 2e-4, "gigpo": 2e-4, "literal": 3e-5, "table": 1e-4, "continuation": 4e-4},
 )
 THREESPO_ALFWORLD = study(ALFWORLD, "3SPO in households (ALFWorld): more states, faster, better?")
