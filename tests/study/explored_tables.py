@@ -66,7 +66,8 @@ def explored(study, gains=None, arms=None, tier="small", seeds=None, states=None
                 | {"mean_at_k": ends["won"], "pass_at_k": 0.5, "start_mean_at_k": ends["start_won"], "device": "cpu"}
                 | {"generations": BUDGET * share, "flops_needed": updates * 1e9, "seconds": updates * 1.5 + seed}
                 | {"seconds_generate": 1.0 * updates, "seconds_update": 0.5 * updates, "rollouts": 8 * updates}
-                | {"flops": updates * 2e9, "generated_tokens": updates * 300, "groups": 8 * updates, "commit": "0" * 40}
+                | {"flops": updates * 2e9, "groups": 8 * updates, "commit": "0" * 40}
+                | {"generated_tokens": updates * (250 if base == "grpo" else 300)}
                 | {"states_observation": last, "states_goal_observation": 2 * last, "states_state": 3 * last}
                 | ends
             )  # fmt: skip
