@@ -168,13 +168,13 @@ def published(study: str) -> tuple[Any, str]:
 def rows(study: str, seed: int, counts: dict[int, Counts] | None = None) -> dict[str, Iterator[dict[str, Any]]]:
     """The rows of both files. `counts` are put beside the training queries: a query without draws has None."""
     world, system = published(study)
-    agents = {"train": "repro_threespo", "heldout": "repro_episode"} if environments.multi_turn(world) else {}
+    episodes = environments.multi_turn(world)
 
     def row(index: int, query: Query, source: str, split: str) -> dict[str, Any]:
         shown = environments.asked(world, query).text
         messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": shown}]
         about = {"id": query.id, "index": index, "split": split, "study": study, "level": query.level, "seed": seed}
-        if not agents:
+        if not episodes:
             about["check"] = world.name
         if split == "train":
             found = (counts or {}).get(index)
@@ -182,7 +182,8 @@ def rows(study: str, seed: int, counts: dict[int, Counts] | None = None) -> dict
             about["samples"], about["solved"] = found if found else (None, None)
         made = {"data_source": source, "prompt": messages, "ability": "", "extra_info": about}
         made["reward_model"] = {"style": "rule", "ground_truth": query.answer}
-        return made | ({"agent_name": agents[split]} if agents else {})
+        # Whatever trains (`rollout.agent.default_agent_loop`), evaluation plays whole episodes.
+        return made | ({"agent_name": "repro_episode"} if episodes and split == "heldout" else {})
 
     train = (row(k, query, study, "train") for k, query in enumerate(environments.train_list(world, seed)))
     heldout = (

@@ -17,7 +17,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -32,9 +32,22 @@ from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.verl.data import published
 
-_TABLES: dict[str, StateTable] = {}  # of this process, by reading
+_TABLES: dict[str, StepTable] = {}  # of this process, by reading
 _TURN = threading.Lock()  # held by whichever task is not waiting for responses: tables and episodes see no races
 _THREADS = ThreadPoolExecutor(256)  # own ones: the loop's default executor serves what these wait for
+
+
+@dataclass
+class StepTable(StateTable):
+    """The table of a process, whose epochs are the trainer's steps: the first task of a step begins it."""
+
+    step: int | None = None
+    begun: int | None = None
+
+    def begin_epoch(self, half_life: float | None = None) -> None:
+        if self.begun != self.step:
+            super().begin_epoch(half_life)
+        self.begun = self.step
 
 
 class Sampled(NamedTuple):
@@ -131,13 +144,15 @@ class Explore(_Player):
             raise ReproError("3SPO's tasks share a state table: set actor_rollout_ref.rollout.agent.num_workers=1")
         world, query = find(row)
         config = replace(config, turns=world.max_turns)
-        table = _TABLES.setdefault("/".join([name, *pieces]), StateTable())
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_THREADS, self._explore, loop, config, table, world, query, sampling_params)
+        loop, step = asyncio.get_running_loop(), row["global_steps"]
+        table = _TABLES.setdefault("/".join([name, *pieces]), StepTable())
+        given = loop, config, table, step, world, query, sampling_params
+        return await loop.run_in_executor(_THREADS, self._explore, *given)
 
     def _explore(
-        self, loop: Any, config: ThreeSPO, table: StateTable, world: Any, query: Query, sampling_params: dict[str, Any]
-    ) -> list[AgentLoopOutput]:
+        self, loop: Any, config: ThreeSPO, table: StepTable, step: int, world: Any, query: Query,
+        sampling_params: dict[str, Any],
+    ) -> list[AgentLoopOutput]:  # fmt: skip
         def propose(nodes: Sequence[Node], counts: Sequence[int]) -> list[list[Proposal]]:
             asked = []
             for node, count in zip(nodes, counts, strict=True):
@@ -155,6 +170,7 @@ class Explore(_Player):
             ]
 
         with _TURN:
+            table.step = step
             task = Task(query.id, environments.episode(world, query), query.text)
             epoch = Epoch(config, table, [task], propose, seed=self.rollout_config.get("seed", 0))
             groups = [group for ready in epoch.explore() for group in ready]
