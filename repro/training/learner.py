@@ -179,6 +179,11 @@ class Learner:
     def _by_turns(self, rollouts: Rollouts, credit: Any) -> Tensor:
         if rollouts.advantage_B:  # exploration has compared them
             return torch.tensor(rollouts.advantage_B)
+        if not rollouts.turn_B:
+            raise ReproError(
+                "GiGPO compares the turns of episodes, and this world has responses of one turn: choose a world of "
+                "several turns, or recipe.credit=GroupCredit"
+            )
         if {unused.group for unused in rollouts.unused} & set(rollouts.group_B):
             raise ReproError(
                 f"GiGPO compares the turns of all episodes of a task, and {type(self.recipe.allocation).__name__} "

@@ -14,6 +14,7 @@ from repro.algorithms.credit import GroupCredit
 from repro.algorithms.grpo import GRPO
 from repro.algorithms.offpolicy import M2PO, OPMD
 from repro.algorithms.reinforce import GPG, AsymRE
+from repro.errors import ReproError
 from repro.training.checkpoint import load_checkpoint, save_checkpoint
 from repro.training.config import TrainingConfig
 from repro.training.learner import Diverged, Learner
@@ -155,7 +156,7 @@ def watched(recipe, seen):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_behaviour_log_probabilities_reach_those_who_declare_it_and_nobody_else(name):
-    recipe, seen = ALGORITHMS[name], []
+    recipe, seen = replace(ALGORITHMS[name], credit=GroupCredit("std")), []  # the rollouts are of one turn each
     plain = rollouts_of(1)
     # Finite, but of no policy: an objective that reads them would notice.
     other = replace(plain, behaviour_logp=[[x * 2 - 1 for x in row] for row in plain.behaviour_logp])
@@ -173,6 +174,11 @@ def test_behaviour_log_probabilities_reach_those_who_declare_it_and_nobody_else(
     assert not hasattr(seen[0], "behaviour_logp_BT") and not hasattr(seen[0], "proximal_logp_BT")
     with_values, without = weights_after(recipe, [plain, plain]), weights_after(recipe, [blank, blank])
     assert all(torch.equal(with_values[n], without[n]) for n in with_values)  # bit for bit
+
+
+def test_gigpo_refuses_responses_of_one_turn():
+    with pytest.raises(ReproError, match="several turns"):
+        learner_of(ALGORITHMS["gigpo"]).update(rollouts_of(1))
 
 
 def backwards(monkeypatch):
