@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from repro.figures import style
 from repro.figures.comparisons import draw_estimate, draw_interval, final, inside
@@ -136,7 +136,7 @@ def _measured(tables: Tables, metric: str, level: str, suffix: str) -> bool:
 def states(tables: Tables, study: Study) -> Figure:
     """Distinct states met over generations by three notions of a state, and their ratio to GRPO."""
     arms = [arm for arm in present(tables, threespo.CORE) if STATES[0] in tables.curves]
-    figure, axes = style.panels(2, 3, 4.3, sharex=True, sharey="row", height_ratios=(1.3, 1))
+    figure, axes = style.panels(2, 3, 4.3, sharex=True, height_ratios=(1.3, 1))
     top = float(tables.runs["generations"].max()) if arms else 1.0
     for k, (column, (kind, words)) in enumerate(zip(axes.T, KINDS.items(), strict=True), start=1):
         ends = []
@@ -156,7 +156,10 @@ def states(tables: Tables, study: Study) -> Figure:
         if k == len(axes.T) and ends:
             figure.draw_without_rendering()
             style.label_ends(column[0], ends, gap=0.09)
-    axes[0, 0].set_ylim(bottom=0)
+    for above, below in axes.T:
+        above.set_ylim(bottom=0)
+        below.sharey(axes[1, 0])
+    axes[1, 0].autoscale(axis="y")
     axes[0, 0].set_ylabel("distinct states met")
     axes[1, 0].set_ylabel("over GRPO's")
     caption = (
@@ -239,7 +242,7 @@ def cost(tables: Tables, study: Study) -> Figure:
                     beside=0.22, size=3.8,
                 )  # fmt: skip
         ax.set_title(words, weight="bold")
-        ax.set_xscale("log")
+        logarithmic(ax)
         ax.set_xlabel("over GRPO's")
     axes[0, 0].set_yticks(range(len(arms)), [SHORT[arm] for arm in arms])
     axes[0, 0].set_ylim(max(len(arms), 1) - 0.5, -0.6)
@@ -248,6 +251,19 @@ def cost(tables: Tables, study: Study) -> Figure:
         "of the ratio to GRPO's run of the same seed, with its 95 % t interval."
     )
     return style.finish(figure, "What the same number of generations costs", caption, tables.runs)
+
+
+def logarithmic(ax: Axes) -> None:
+    """A logarithmic x-axis with a few round numbers, whatever its range."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    rounds = [float(f"{digit}e{power}") for power in range(-4, 7) for digit in (1, 2, 5)]
+    chosen = [tick for tick in rounds if low <= tick <= high]
+    if len(chosen) < 2:  # less than a doubling
+        chosen = sorted({float(f"{tick:.2g}") for tick in (low * (high / low) ** 0.1, high / (high / low) ** 0.1)})
+    ax.set_xticks(chosen[:: max(1, len(chosen) // 3)])
+    ax.set_xticks([], minor=True)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _legend(ax: Axes, arms: Sequence[str]) -> None:

@@ -8,11 +8,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import EngFormatter
 
 from repro.figures import style
 from repro.figures.comparisons import draw_estimate
-from repro.figures.threespo import LOOKS, SHORT, bundle, look, present
+from repro.figures.threespo import LOOKS, SHORT, bundle, logarithmic, look, present
 from repro.study import progress, threespo
 from repro.study.definition import Study
 from repro.study.tables import Tables
@@ -94,7 +93,7 @@ def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
     lines = {"mean score": rows.get("score_mean"), "high scores": rows.get("high_share")}
     if "pruned_starts" in rows and np.max(tasks) > 0:
         most = float(rows["pruned_starts"].max())
-        lines[f"starts given up, of {most:.0f}"] = rows["pruned_starts"].fillna(0) / most
+        lines[f"starts given up (100 %: {most:.0f})"] = rows["pruned_starts"].fillna(0) / most
     colours = (LOOKS["table"].colour, LOOKS["continuation"].colour, style.ALARM)
     for (words, values), colour, line in zip(lines.items(), colours, ("-", style.DASHED, style.DOTTED), strict=False):
         if values is None:
@@ -160,15 +159,13 @@ def steps(tables: Tables, study: Study) -> Figure:
                               size=3.6)  # fmt: skip
             ax.axhline(at, color="#ececec", lw=0.5, zorder=0)
         ax.set_title(words, weight="bold", size=7)
-        ax.xaxis.set_major_formatter(EngFormatter(sep="", places=None))
         ax.tick_params(left=False)
         ax.spines["left"].set_visible(False)
         ax.locator_params(axis="x", nbins=4)
         if not arms:
             style.empty(ax, "no runs yet")
-    for ax in axes[0, :2]:
-        if arms:
-            ax.set_xscale("log")
+    for ax in axes[0, : 2 if arms else 0]:
+        logarithmic(ax)
     axes[0, 0].set_yticks(range(len(arms)), [_short(arm) for arm in arms])
     axes[0, 0].set_ylim(max(len(arms), 1) - 0.4, -0.6)
     caption = (
