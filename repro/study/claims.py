@@ -13,7 +13,7 @@ from typing import Any
 
 from repro.study import STUDIES, runs, tables, theory_results
 from repro.study.asympo_claims import ASYMPO_CLAIMS
-from repro.study.evidence import INCONCLUSIVE, NOT_TESTABLE, Claim, Evidence, Judgement
+from repro.study.evidence import NOT_RUN, NOT_TESTABLE, Claim, Evidence, Judgement
 from repro.study.sgpo_claims import SGPO_CLAIMS
 from repro.study.smepo_claims import SMEPO_CLAIMS
 from repro.study.statistics import Interval
@@ -28,7 +28,7 @@ def ledger(root: Path | None = None) -> list[dict[str, Any]]:
     """One JSON-safe row a claim, in a fixed order; `root` is the data folder.
 
     `value`, `low`, `high` (in `unit`) are null where there is none or it is unbounded; `seeds` counts the seeds behind
-    them. Raises ReproError for damaged tables; tables that are not there make their claims inconclusive.
+    them. Raises ReproError for damaged tables; where an arm has no run its claims are "not run yet".
     """
     evidence = {name: _evidence(name, root) for name in dict.fromkeys(claim.study for claim in CLAIMS)}
     return [row(claim, evidence[claim.study]) for claim in CLAIMS]
@@ -91,11 +91,11 @@ def _judged(claim: Claim, evidence: Evidence | None) -> tuple[str, Interval | No
     if claim.rule.judge is None:
         return NOT_TESTABLE, None, []
     if evidence is None:
-        return INCONCLUSIVE, None, [f"no {TIER}-tier results"]
+        return NOT_RUN, None, [f"no {TIER}-tier results"]
     present = {arm: len(evidence.runs(arm)) for arm in claim.arms}
     missing = [arm for arm, seeds in present.items() if not seeds]
     if missing:
-        return INCONCLUSIVE, None, [f"no {TIER}-tier results of {', '.join(missing)}"]
+        return NOT_RUN, None, [f"no {TIER}-tier results of {', '.join(missing)}"]
     judgement: Judgement = claim.rule.judge(evidence, *claim.arms)
     planned = {arm: evidence.study.seeds(arm, TIER) for arm in claim.arms}
     short = [f"{arm} {present[arm]} of {planned[arm]}" for arm in claim.arms if present[arm] < planned[arm]]

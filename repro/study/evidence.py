@@ -37,7 +37,8 @@ DIRECTION = "direction only"
 NOT_REPRODUCED = "not reproduced"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTABLE = "not testable here"
-VERDICTS = (REPRODUCED, DIRECTION, NOT_REPRODUCED, INCONCLUSIVE, NOT_TESTABLE)
+NOT_RUN = "not run yet"  # an arm that the claim needs has no run: nothing has been judged
+VERDICTS = (REPRODUCED, DIRECTION, NOT_REPRODUCED, INCONCLUSIVE, NOT_TESTABLE, NOT_RUN)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from repro.errors import ReproError
 from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tables, threespo_summary
 from repro.study.asympo_async import CONTROLS
 from repro.study.cost_rules import ratio
-from repro.study.evidence import VERDICTS, Evidence, difference, spelled
+from repro.study.evidence import NOT_RUN, VERDICTS, Evidence, difference, spelled
 from repro.study.statistics import paired_t_interval, t_interval
 
 PAPERS = {"asympo": "ASymPO and SPO", "sgpo": "sGPO", "smepo": "SMEPO", "3spo": "3SPO"}
@@ -179,7 +179,7 @@ def outcome_sgpo(root: Path) -> str:
 
 
 def ledger(root: Path) -> str:
-    """The ledger of claims, folded by paper."""
+    """The ledger of claims, folded by paper; claims that wait for their runs are counted."""
     rows = claims.ledger(root)
     parts = []
     for paper in dict.fromkeys(row["paper"] for row in rows):
@@ -187,7 +187,9 @@ def ledger(root: Path) -> str:
         verdicts = Counter(row["verdict"] for row in mine)
         counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS if verdicts[verdict])
         title = f"<details><summary><b>{PAPERS[paper]}</b>: {len(mine)} claims and controls: {counts}</summary>"
-        parts.append(f"{title}\n\n{claims.render_markdown(mine)}\n</details>")
+        judged = claims.render_markdown([row for row in mine if row["verdict"] != NOT_RUN])
+        wait = f"\n{verdicts[NOT_RUN]} more wait for runs; `repro claims` lists them.\n" if verdicts[NOT_RUN] else ""
+        parts.append(f"{title}\n\n{judged}{wait}\n</details>")
     return "\n\n".join(parts)
 
 

@@ -317,9 +317,9 @@ def test_unplanned_seeds_do_not_count_and_missing_ones_are_named():
     assert full["seeds"] == 10 and "Interim" not in full["note"]
 
 
-def test_missing_arms_are_inconclusive():
+def test_without_a_run_of_every_arm_nothing_is_judged():
     row = judged("naive-collapses", naive_at_ref=arm(50, 10))
-    assert (row["verdict"], row["value"]) == ("inconclusive", None)
+    assert (row["verdict"], row["value"]) == ("not run yet", None)
     assert row["note"].startswith("no small-tier results of naive@lag0")
 
 
@@ -376,7 +376,7 @@ def check_schema(rows):
         assert all(row[key] is None or isinstance(row[key], float) for key in ("value", "low", "high", "paper_number"))
         assert isinstance(row["seeds"], int) and (row["seeds"] > 0 or row["value"] is None)
         assert "nan" not in row["note"] and "|" not in row["statement"] + row["paper_value"]
-        if row["verdict"] not in ("inconclusive", "not testable here"):
+        if row["verdict"] not in ("inconclusive", "not testable here", "not run yet"):
             assert row["low"] <= row["value"] <= row["high"]
 
 
@@ -388,7 +388,10 @@ def test_ledger_from_disk(tmp_path):
     check_schema(rows)
     verdict = {row["id"]: row["verdict"] for row in rows}
     assert verdict["naive-collapses"] == verdict["asympo-stable"] == verdict["asympo-parity-grpo"] == "reproduced"
-    assert verdict["gpg-collapses"] == verdict["spo-beats-naive"] == "inconclusive"  # no run; one seed
+    assert (verdict["gpg-collapses"], verdict["spo-beats-naive"]) == (
+        "not run yet",
+        "inconclusive",
+    )  # the latter: 1 seed
     assert verdict["absolute-accuracy"] == verdict["interface"] == "not testable here"
 
     path = claims.write(tmp_path)
@@ -411,9 +414,9 @@ def test_no_results_and_smoke_results_give_no_verdict(tmp_path):
     store(tmp_path, evidence(naive_at_ref=arm(20, 10), naive_at_lag0=arm(60)), tier="smoke")
     rows = claims.ledger(tmp_path)
     check_schema(rows)
-    assert {row["verdict"] for row in rows} == {"inconclusive", "not testable here"}
+    assert {row["verdict"] for row in rows} == {"not run yet", "not testable here"}
     assert all(row["value"] is None for row in rows)
-    assert all(row["note"].startswith("no small-tier results") for row in rows if row["verdict"] == "inconclusive")
+    assert all(row["note"].startswith("no small-tier results") for row in rows if row["verdict"] == "not run yet")
 
 
 def test_needs_no_torch():
