@@ -141,7 +141,10 @@ def states(tables: Tables, study: Study) -> Figure:
     for k, (column, (kind, words)) in enumerate(zip(axes.T, KINDS.items(), strict=True), start=1):
         ends = []
         for arm in arms:
-            mean = draw_bundle(column[0], bundle(progress.states(tables, kind), arm, "x"), look(arm), arm, every=4)
+            runs = bundle(progress.states(tables, kind), arm, "x")
+            if not runs:  # no update was made
+                continue
+            mean = draw_bundle(column[0], runs, look(arm), arm, every=4)
             _line(column[0], arm).set_linestyle(look(arm).line)
             ends.append((float(mean.mean[mean.count == mean.n][-1]), SHORT[arm], look(arm).colour))
         for arm in [arm for arm in arms if arm != "grpo" and "grpo" in arms]:

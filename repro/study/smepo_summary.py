@@ -22,6 +22,8 @@ DOMAINS = {"smepo_math": "maths", "smepo_code": "code", "smepo_search": "search"
 
 def setup(study: Study, tier: str) -> str:
     """What every run of a tier shares, with what is particular to guidance. Imports torch, as configs name policies."""
+    if study.paper_tier(tier):  # one whose plan says the rest
+        return summary.setup(study, tier)
     config = study.config(GRPO, 0, tier)
     evaluation, warm, lag = config.evaluation, config.warmstart, config.schedule
     rows = {

@@ -195,4 +195,5 @@ def study(setting: Setting, title: str, seeds: int = 5, extended: int = 3) -> St
         arms=arms(seeds, extended),
         tiers=("smoke", "small", *PAPER_TIERS),
         build=lambda arm, seed, tier: build(setting, arm, seed, tier),
+        smoke_seeds=1,  # a notebook within a minute of one core
     )

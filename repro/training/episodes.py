@@ -138,8 +138,10 @@ def followed(
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means over episodes, for the log: `won`, `turns`, `fault_<kind>`, how often it happened in an episode, and `score`
-    where the world has one."""
+    """Means over episodes, for the log: `won`, `turns`, `fault_<kind>`, and `score` where the world has one.
+
+    A fault's mean is how often it happened in an episode.
+    """
     if not outcomes:
         return {}
     count = len(outcomes)

@@ -64,4 +64,5 @@ def view(objective, batch):
 
 def select(batch, index_B):
     """The responses at these positions, in this order; leaves without gradient."""
-    return replace(batch, **{f.name: getattr(batch, f.name).detach()[index_B] for f in fields(batch)})
+    given = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{name: value.detach()[index_B] for name, value in given.items() if value is not None})

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from guidance_tables import arm, evidence, made  # noqa: E402
 
-from repro.study import smepo_summary  # noqa: E402
+from repro.study import smepo_summary, summary  # noqa: E402
 from repro.study.smepo_math import CHECKS, SMEPO_MATH  # noqa: E402
 
 GRPO, FULL, SMEPO = "grpo@wide", "full@wide", "smepo@wide"
@@ -62,8 +62,13 @@ def test_without_results(tmp_path):
     assert smepo_summary.finding(tmp_path) == smepo_summary.outcomes(tmp_path) == nothing
 
 
-@pytest.mark.parametrize("tier", SMEPO_MATH.tiers)
+@pytest.mark.parametrize("tier", ["smoke", "small"])
 def test_the_set_up_says_what_all_runs_share(tier):
     text = smepo_summary.setup(SMEPO_MATH, tier)
     assert "operations" in text and "rollouts 0 to 3 updates old" in text
     assert all(line.count("|") == 3 for line in text.splitlines())
+
+
+def test_the_set_up_of_a_paper_tier_is_its_plan():
+    for tier in filter(SMEPO_MATH.paper_tier, SMEPO_MATH.tiers):
+        assert smepo_summary.setup(SMEPO_MATH, tier) == summary.setup(SMEPO_MATH, tier)

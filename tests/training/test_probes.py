@@ -11,7 +11,7 @@ from repro.algorithms.guidance import Unguided
 from repro.algorithms.smepo import HINTS, EscalatingTrace
 from repro.environments import guided_arithmetic, search
 from repro.environments.arithmetic import ArithmeticConfig
-from repro.environments.guided_arithmetic import plant, reward
+from repro.environments.guided_arithmetic import reward
 from repro.environments.hinted import HINTED
 from repro.environments.program import ProgramConfig
 from repro.environments.program import train_list as program_list
