@@ -17,7 +17,8 @@ from repro.study.walkthrough import distinct
 
 SCORES = sns.blend_palette(["#ffffff", "#7fb2dd", "#0b3d7a"], as_cmap=True)  # S from 0 to 1
 GOOD, BAD = "#117733", style.ALARM
-LONGEST = 24  # characters of a command that is written out
+LONGEST = 17  # characters of a command that is written out
+TURN = 1.35  # inches a turn, so that a command fits between two states
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Entry:
 
     @property
     def words(self) -> str:
-        command = self.branch["command"] or "(nothing)"
+        command = (self.branch["command"] or "(nothing)").replace("go to ", "\u2192 ")
         if self.commands > 1:
             kind = {"no_op": "do nothing", "unseen": "to unseen states"}.get(self.branch["kind"], "others")
             return f"{self.commands} {kind}"
@@ -87,6 +88,7 @@ def tree(scenes: Sequence[dict[str, Any]], titles: Sequence[str]) -> Figure:
     rows = [max(-min((y for _, y in places.values()), default=-1.0), 3.0) for places, _ in placed]
     figure, axes = style.panels(len(scenes), 1, 0.118 * sum(rows) + 0.55 * len(rows) + 0.9, height_ratios=rows)
     turns = max((x for places, _ in placed for x, _ in places.values()), default=1)
+    figure.set_figwidth(max(style.WIDTH, TURN * (turns + 0.8)))
     for ax, scene, title, (places, groups) in zip(axes[:, 0], scenes, titles, placed, strict=True):
         _draw(ax, scene, places, groups)
         ax.set_title(title, weight="bold", loc="left")
@@ -132,7 +134,7 @@ def _draw(ax: Axes, scene: dict[str, Any], places: Places, groups: Groups) -> No
             colour = GOOD if gain > 1e-9 else BAD if gain < -1e-9 else style.MUTED
             ax.plot([x, x + 0.12, cx], [y, cy, cy], color=to_rgba(colour, 0.75), lw=0.8, zorder=1,
                     label=f"branch {entry.child}")  # fmt: skip
-            ax.text(x + 0.14, cy + 0.06, f"{entry.words} {entry.branch['reward']:+.2f}", size=4.6, va="bottom",
+            ax.text(x + 0.14, cy + 0.06, f"{entry.words} {entry.branch['reward']:+.2f}", size=4.3, va="bottom",
                     color=colour, zorder=3)  # fmt: skip
     for node, (x, y) in places.items():
         entry = led.get(node)
