@@ -17,7 +17,7 @@ from repro.study.walkthrough import distinct
 
 SCORES = sns.blend_palette(["#ffffff", "#7fb2dd", "#0b3d7a"], as_cmap=True)  # S from 0 to 1
 GOOD, BAD = "#117733", style.ALARM
-LONGEST = 17  # characters of a command that is written out
+LONGEST = 19  # characters of a command that is written out
 TURN = 1.35  # inches a turn, so that a command fits between two states
 
 
@@ -102,7 +102,7 @@ def tree(scenes: Sequence[dict[str, Any]], titles: Sequence[str]) -> Figure:
     marks = [
         Line2D([], [], ls="", marker="o", mfc="white", mec=style.INK, ms=5, label="expanded, in this order"),
         Line2D([], [], ls="", marker="*", color=GOOD, ms=7, label="won"),
-        Line2D([], [], ls="", marker="s", color=style.MUTED, ms=3.2, label="out of turns"),
+        Line2D([], [], ls="", marker="s", color=style.MUTED, ms=3.2, label="over, not won"),
         Line2D([], [], ls="", marker="x", color=BAD, ms=4, label="given up, n = 0"),
         Line2D([], [], ls=":", color=style.MUTED, lw=0.9, label="went back"),
     ]
@@ -134,7 +134,7 @@ def _draw(ax: Axes, scene: dict[str, Any], places: Places, groups: Groups) -> No
             colour = GOOD if gain > 1e-9 else BAD if gain < -1e-9 else style.MUTED
             ax.plot([x, x + 0.12, cx], [y, cy, cy], color=to_rgba(colour, 0.75), lw=0.8, zorder=1,
                     label=f"branch {entry.child}")  # fmt: skip
-            ax.text(x + 0.14, cy + 0.06, f"{entry.words} {entry.branch['reward']:+.2f}", size=4.3, va="bottom",
+            ax.text(x + 0.14, cy + 0.06, f"{entry.words} {entry.branch['reward']:+.2f}", size=5, va="bottom",
                     color=colour, zorder=3)  # fmt: skip
     for node, (x, y) in places.items():
         entry = led.get(node)
