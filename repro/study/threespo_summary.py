@@ -193,17 +193,24 @@ def _lines(evidence: Evidence) -> list[str]:
 
 
 def _broken(evidence: Evidence, present: set[str]) -> str:
-    """The pieces whose whole interval lies below minus the margin, of those that were put back."""
+    """The pieces whose whole interval lies below minus the margin; apart, those with one seed, which proves nothing."""
     parts = []
     for reading, pieces in PUT_BACK.items():
         tried = [piece for piece in pieces if f"{reading}-{piece}" in present and reading in present]
         gaps = {piece: difference_at(evidence, f"{reading}-{piece}", reading) for piece in tried}
-        worse = [f"{pieces[piece]} {spelled(gap, '', 0)}" for piece, gap in gaps.items() if gap.high < -MARGIN]
-        if tried:
-            named = "; ".join(worse) or "none"
+        judged = {piece: gap for piece, gap in gaps.items() if gap.n > 1}
+        worse = [f"{pieces[piece]} {spelled(gap, '', 0)}" for piece, gap in judged.items() if gap.high < -MARGIN]
+        if judged:
             parts.append(
-                f"Put back into *{reading}* one at a time ({len(tried)}), lower by more than {MARGIN:g} points beyond "
-                f"doubt: {named}."
+                f"Put back into *{reading}* one at a time ({len(judged)}), lower by more than {MARGIN:g} points beyond "
+                f"doubt: {'; '.join(worse) or 'none'}."
+            )
+        single = sorted((gap.estimate, pieces[piece]) for piece, gap in gaps.items() if gap.n == 1)
+        if single:
+            lowest = "; ".join(f"{name} {estimate:+.0f}" for estimate, name in single[:3])
+            parts.append(
+                f"Put back into *{reading}*, one seed each so far ({len(single)}), which proves nothing; lowest: "
+                f"{lowest}."
             )
     return " ".join(parts)
 
