@@ -10,12 +10,10 @@ import torch
 
 from repro.environments import asked, multi_turn
 from repro.environments.query import Query
-from repro.policy.decoder import Decoder
 from repro.policy.model import Policy
-from repro.policy.sampler import sample
 from repro.training.config import RunConfig
-from repro.training.episodes import Outcome, Start, play, summary
-from repro.training.rollouts import request_seed, reward_of
+from repro.training.episodes import Outcome, summary
+from repro.training.rollouts import attempt, request_seed
 
 ROWS = 256  # responses sampled at once
 
@@ -43,8 +41,10 @@ def evaluate(
         pairs = [(q, k) for q in range(len(items)) for k in range(samples)]
         outcomes: list[Outcome] = []
         for first in range(0, len(pairs), ROWS):
-            tried = _played if several else _answered
-            outcomes += tried(dec, policy, items, prompts, pairs[first : first + ROWS], config)
+            rows = pairs[first : first + ROWS]
+            query_B, seeds = [q for q, _ in rows], [functools.partial(request_seed, -1, 0, q, k) for q, k in rows]
+            tried = attempt(dec, policy, items, prompts, query_B, seeds, config)
+            outcomes += [one.outcome(q) for q, one in zip(query_B, tried, strict=True)]
         by_query = [outcomes[q * samples : (q + 1) * samples] for q in range(len(items))]
         records.append(
             {
@@ -60,23 +60,3 @@ def evaluate(
             }
         )
     return records
-
-
-Pairs = list[tuple[int, int]]  # (query, sample)
-
-
-def _answered(
-    dec: Decoder, policy: Policy, items: list[Query], prompts: list[list[int]], pairs: Pairs, config: RunConfig
-) -> list[Outcome]:
-    training, seeds = config.training, [request_seed(-1, 0, q, k) for q, k in pairs]
-    rows = [q for q, _ in pairs]
-    completions = sample(dec, prompts, rows, seeds, training.max_new_tokens, policy.end_token, training.temperature)
-    rewards = [reward_of(config.world, items[q], policy, c) for q, c in zip(rows, completions, strict=True)]
-    return [Outcome(q, reward, reward > 0, 1, {}) for q, reward in zip(rows, rewards, strict=True)]
-
-
-def _played(
-    dec: Decoder, policy: Policy, items: list[Query], prompts: list[list[int]], pairs: Pairs, config: RunConfig
-) -> list[Outcome]:
-    starts = [Start(items[q], prompts[q], functools.partial(request_seed, -1, 0, q, k)) for q, k in pairs]
-    return [one.outcome(q) for one, (q, _) in zip(play(dec, policy, starts, config), pairs, strict=True)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -125,6 +125,26 @@ def reward_of(world: World, query: Query, policy: Any, completion: Completion) -
     return reward(world, query, policy.decode(completion.tokens)) if completion.finished else 0.0
 
 
+def attempt(
+    dec: Decoder, policy: Any, queries: Sequence[Query], prompts: Sequence[list[int]], query_B: Sequence[int],
+    seed_B: Sequence[Callable[..., int]], config: RunConfig, met: Met | None = None,
+) -> list[Played]:  # fmt: skip
+    """Each row's try at query `query_B[b]`: an episode, or one response. Rows of one query share its (first) prompt.
+
+    `seed_B[b]` gives a row's request seed, for an episode one a turn. A single response has won if it earned anything.
+    """
+    if multi_turn(config.world):
+        starts = [Start(queries[q], prompts[q], seed) for q, seed in zip(query_B, seed_B, strict=True)]
+        return play(dec, policy, starts, config, met)
+    training, seeds = config.training, [seed() for seed in seed_B]
+    completions = sample(dec, prompts, query_B, seeds, training.max_new_tokens, policy.end_token, training.temperature)
+    earned = [reward_of(config.world, queries[q], policy, c) for q, c in zip(query_B, completions, strict=True)]
+    return [
+        Played([Turn(prompts[q], completion)], reward, reward > 0)
+        for q, completion, reward in zip(query_B, completions, earned, strict=True)
+    ]
+
+
 def draw(
     dec: Decoder, policy: Any, groups: list[Group], sizes: list[int], *, config: RunConfig, update: int,
     met: Met | None = None,
@@ -135,23 +155,15 @@ def draw(
     its group and its number in the group, so that it is the same whatever else is drawn beside it or before. The states
     that episodes come through are noted in `met`.
     """
-    prompt_B = [g for g, size in enumerate(sizes) for _ in range(size)]
+    group_B = [g for g, size in enumerate(sizes) for _ in range(size)]
     seeds = [
         functools.partial(request_seed, config.seed, update, group.number, len(group.played) + member)
         for group, size in zip(groups, sizes, strict=True)
         for member in range(size)
     ]
-    if multi_turn(config.world):
-        starts = [Start(groups[g].query, groups[g].prompt, seed) for g, seed in zip(prompt_B, seeds, strict=True)]
-        for g, one in zip(prompt_B, play(dec, policy, starts, config, met), strict=True):
-            groups[g].played.append(one)
-        return
-    training = config.training
-    prompts, seeds = [group.prompt for group in groups], [seed() for seed in seeds]
-    completions = sample(dec, prompts, prompt_B, seeds, training.max_new_tokens, policy.end_token, training.temperature)
-    for g, completion in zip(prompt_B, completions, strict=True):
-        earned = reward_of(config.world, groups[g].query, policy, completion)
-        groups[g].played.append(Played([Turn(groups[g].prompt, completion)], earned))
+    queries, prompts = [group.query for group in groups], [group.prompt for group in groups]
+    for g, one in zip(group_B, attempt(dec, policy, queries, prompts, group_B, seeds, config, met), strict=True):
+        groups[g].played.append(one)
 
 
 def batch(
