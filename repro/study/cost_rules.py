@@ -21,6 +21,7 @@ from repro.study.evidence import (
     by_sign,
     difference,
     geometric_mean,
+    no_worse,
     paired,
     spelled,
 )
@@ -36,11 +37,7 @@ PREDICTION = 0.1  # relative deviation from the predicted bill
 
 def _no_worse(evidence: Evidence, arm: str, other: str) -> Judgement:
     gain = difference(evidence, arm, other)
-    if gain.low > -MARGIN:
-        verdict = REPRODUCED
-    else:
-        verdict = NOT_REPRODUCED if gain.high < -MARGIN else INCONCLUSIVE
-    return Judgement(verdict, gain)
+    return Judgement(no_worse(gain, MARGIN), gain)
 
 
 NO_WORSE = Rule(

@@ -168,6 +168,11 @@ def by_margin(interval: Interval, low: float, high: float) -> str:
     return NOT_REPRODUCED if interval.low >= high or interval.high <= low else INCONCLUSIVE
 
 
+def no_worse(gain: Interval, margin: float) -> str:
+    """Reproduced if the interval lies above -margin, not reproduced if below it, else inconclusive."""
+    return REPRODUCED if gain.low > -margin else NOT_REPRODUCED if gain.high < -margin else INCONCLUSIVE
+
+
 def spelled(interval: Interval, unit: str = "", digits: int = 1, sign: str = "+") -> str:
     if interval.n == 0:
         return "no seed in common"

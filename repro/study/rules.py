@@ -21,6 +21,7 @@ from repro.study.evidence import (
     Judgement,
     Rule,
     by_margin,
+    by_sign,
     collapse_difference,
     collapse_share,
     counted,
@@ -83,8 +84,7 @@ STAYS_STABLE = Rule(
 
 def _beats(evidence: Evidence, arm: str, other: str) -> Judgement:
     gain = difference(evidence, arm, other)
-    verdict = REPRODUCED if gain.low > 0 else NOT_REPRODUCED if gain.high < 0 else INCONCLUSIVE
-    return Judgement(verdict, gain)
+    return Judgement(by_sign(gain), gain)
 
 
 BEATS = Rule(

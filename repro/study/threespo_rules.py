@@ -26,6 +26,7 @@ from repro.study.evidence import (
     by_margin,
     by_sign,
     geometric_mean,
+    no_worse,
     paired,
     spelled,
 )
@@ -156,11 +157,7 @@ def part_helps(number: float | None = None) -> Rule:
 
 def _no_worse(evidence: Evidence, arm: str, other: str) -> Judgement:
     gain = difference_at(evidence, arm, other)
-    if gain.low > -MARGIN:
-        verdict = REPRODUCED
-    else:
-        verdict = NOT_REPRODUCED if gain.high < -MARGIN else INCONCLUSIVE
-    return Judgement(verdict, gain)
+    return Judgement(no_worse(gain, MARGIN), gain)
 
 
 NO_WORSE = Rule(
