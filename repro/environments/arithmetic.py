@@ -20,8 +20,10 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+from repro.environments import problem_lists
 from repro.environments.query import Query
 from repro.errors import ReproError
 
@@ -194,43 +196,16 @@ def reward(query: Query, response: str) -> float:
 
 def heldout(config: ArithmeticConfig) -> dict[str, list[Query]]:
     """The fixed held-out lists, one per level, the same for every seed of a study."""
-    lists: dict[str, list[Query]] = {}
-    seen: set[str] = set()
-    for name, low, high in config.levels:
-        lists[name] = _distinct(config, f"heldout:{name}", (low, high), config.heldout_queries, seen)
-    return lists
+    return problem_lists.heldout(partial(generate, config), config.levels, config.heldout_queries)
 
 
 def train_list(config: ArithmeticConfig, seed: int) -> list[Query]:
     """The finite training list of a seed, disjoint from every held-out list."""
-    seen = {query.text for queries in heldout(config).values() for query in queries}
-    return _distinct(config, f"train:{seed}", (config.min_length, config.max_length), config.train_queries, seen)
+    seen, lengths = problem_lists.texts(heldout(config)), (config.min_length, config.max_length)
+    return problem_lists.distinct(partial(generate, config), f"train:{seed}", lengths, config.train_queries, seen)
 
 
 def stream(config: ArithmeticConfig, seed: int) -> Iterator[Query]:
     """Endless fresh problems for the supervised warm start, disjoint from every held-out list."""
-    seen = {query.text for queries in heldout(config).values() for query in queries}
-    index = 0
-    while True:
-        query = generate(config, random.Random(f"stream:{seed}:{index}"), f"stream:{seed}:{index}")
-        if query.text not in seen:
-            yield query
-        index += 1
-
-
-def _distinct(
-    config: ArithmeticConfig, split: str, lengths: tuple[int, int], count: int, seen: set[str]
-) -> list[Query]:
-    """`count` problems whose texts are new to `seen`, which is extended."""
-    queries: list[Query] = []
-    for index in range(100 * count + 100):
-        if len(queries) == count:
-            return queries
-        query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
-        if query.text not in seen:
-            seen.add(query.text)
-            queries.append(query)
-    raise ReproError(
-        f"arithmetic world: {split} wants {count} distinct problems, but the world of lengths {lengths} "
-        f"gives only {len(queries)}; ask for fewer or make it larger"
-    )
+    seen, lengths = problem_lists.texts(heldout(config)), (config.min_length, config.max_length)
+    return problem_lists.stream(partial(generate, config), f"stream:{seed}", lengths, seen)

@@ -28,9 +28,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-from repro.environments import arithmetic
+from repro.environments import arithmetic, problem_lists
 from repro.environments.arithmetic import NAMES, OPERATIONS, Step
 from repro.environments.query import Query
 from repro.errors import ReproError
@@ -252,45 +253,18 @@ def outcome(planted: Query, response: str) -> Literal["copied", "solved", "neith
 
 def heldout(config: GuidedArithmeticConfig) -> dict[str, list[Query]]:
     """The fixed held-out lists, one per level, the same for every seed of a study."""
-    lists: dict[str, list[Query]] = {}
-    seen: set[str] = set()
-    for name, low, high in config.levels:
-        lists[name] = _distinct(config, f"guided-heldout:{name}", (low, high), config.heldout_queries, seen)
-    return lists
+    return problem_lists.heldout(partial(generate, config), config.levels, config.heldout_queries, "guided-")
 
 
 def train_list(config: GuidedArithmeticConfig, seed: int) -> list[Query]:
     """The finite training list of a seed, disjoint from every held-out list."""
-    seen = {query.text for queries in heldout(config).values() for query in queries}
-    lengths = config.min_length, config.max_length
-    return _distinct(config, f"guided-train:{seed}", lengths, config.train_queries, seen)
+    seen, lengths = problem_lists.texts(heldout(config)), (config.min_length, config.max_length)
+    return problem_lists.distinct(
+        partial(generate, config), f"guided-train:{seed}", lengths, config.train_queries, seen
+    )
 
 
 def stream(config: GuidedArithmeticConfig, seed: int) -> Iterator[Query]:
     """Endless fresh problems of `warm_lengths` for the warm start, disjoint from every held-out list."""
-    seen = {query.text for queries in heldout(config).values() for query in queries}
-    index = 0
-    while True:
-        id = f"guided-stream:{seed}:{index}"
-        query = generate(config, random.Random(id), id, config.warm_lengths)
-        if query.text not in seen:
-            yield query
-        index += 1
-
-
-def _distinct(
-    config: GuidedArithmeticConfig, split: str, lengths: tuple[int, int], count: int, seen: set[str]
-) -> list[Query]:
-    """`count` problems whose texts are new to `seen`, which is extended."""
-    queries: list[Query] = []
-    for index in range(100 * count + 100):
-        if len(queries) == count:
-            return queries
-        query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
-        if query.text not in seen:
-            seen.add(query.text)
-            queries.append(query)
-    raise ReproError(
-        f"guided arithmetic world: {split} wants {count} distinct problems, but lengths {lengths} give only "
-        f"{len(queries)}; ask for fewer or make the world larger"
-    )
+    seen = problem_lists.texts(heldout(config))
+    return problem_lists.stream(partial(generate, config), f"guided-stream:{seed}", config.warm_lengths, seen)
