@@ -24,6 +24,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 NUMBER, CODE, ENTITY = "[NUMBER]", "[CODE]", "[ENTITY]"
@@ -146,8 +147,12 @@ class CriticalPath:
                 stated.append(r"(?:####|\\boxed\s*\{|\banswer\s+is:?)")
             for before in stated:
                 pattern = rf"{before}\s*(?P<value>{value})(?!\w|\.\d)"
-                found |= {Span(*match.span("value"), NUMBER) for match in re.finditer(pattern, query.trace)}
+                found |= {Span(*match.span("value"), NUMBER) for match in _compiled(pattern).finditer(query.trace)}
         return sorted(found)
+
+
+# A training list is read by the survey, the audit and every epoch; `re` itself keeps 512 patterns.
+_compiled = lru_cache(1 << 14)(re.compile)
 
 
 def _ancestors(graph: tuple) -> list[Any]:
@@ -234,25 +239,30 @@ class RandomMask:
 
     Token share and span profile are thereby matched trace by trace; only the places differ. They depend on the seed and
     the query's id alone, so a query's mask is the same throughout training, as a semantic mask is.
+
+    Where `like` hides most of a trace in one piece, as `CodeBlocks` does, that piece has few places to go to and a
+    matched mask hides nearly the same. `singly=True` hides as many units, each by itself: the share alone is matched.
     """
 
     like: CriticalPath | Numerals | CodeBlocks | Entities = CriticalPath()
     seed: int = 0
+    singly: bool = False
 
     def spans(self, query: Any) -> list[Span]:
         hidden, places = self.like.spans(query), units(query.trace)
         lengths = [sum(start < s.end and s.start < end for start, end in places) for s in hidden]
-        lengths = [length for length in lengths if length]
+        lengths = [1] * sum(lengths) if self.singly else [length for length in lengths if length]
         slack = len(places) - sum(lengths)
         if not lengths:
             return []
         rng = random.Random(f"mask:{self.seed}:{query.id}")
         rng.shuffle(lengths)
         bars = sorted(rng.sample(range(slack + len(lengths)), len(lengths)))  # uniform over all arrangements
+        token = hidden[0].token.strip() if self.singly else hidden[0].token  # a block's ends its line
         spans, shift = [], 0
         for order, (bar, length) in enumerate(zip(bars, lengths, strict=True)):
             first = bar - order + shift
-            spans.append(Span(places[first][0], places[first + length - 1][1], hidden[0].token))
+            spans.append(Span(places[first][0], places[first + length - 1][1], token))
             shift += length
         return spans
 

@@ -51,7 +51,11 @@ FORMATS: dict[type, dict[str, ExpertTrace]] = {  # by world: the hints that its 
         "entities_found": _masked(Entities(keep_given=True)),
         "random": _masked(RandomMask(Entities())),
     },
-    ProgramConfig: _COMMON | {"code": _masked(CodeBlocks()), "random": _masked(RandomMask(CodeBlocks()))},
+    ProgramConfig: _COMMON | {
+        "code": _masked(CodeBlocks()),
+        "random": _masked(RandomMask(CodeBlocks())),
+        "random_words": _masked(RandomMask(CodeBlocks(), singly=True)),
+    },
 }  # fmt: skip
 
 

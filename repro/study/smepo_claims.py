@@ -150,6 +150,7 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             )
             for control, words in (
                 ("random", "a random mask of the same share and profile"),
+                ("words", "as many random words hidden one by one"),
                 ("prefix25", "showing the first quarter"),
                 ("prefix50", "showing the first half"),
                 ("prefix75", "showing the first three quarters"),

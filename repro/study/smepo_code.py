@@ -1,7 +1,8 @@
 """The study of SMEPO on code: is an algorithm in words a better teacher than the program that does it?
 
 A trace is a plan in words and the program; the mask hides the program and keeps the plan. The arms, and what they
-share, are those of `repro.study.smepo_arms`.
+share, are those of `repro.study.smepo_arms`. The program is most of a trace and one piece, so that a mask matched to it
+hides much of it too: `words` hides as many words, each by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ GUIDANCE = {
     **FULL,
     "smepo": ("SMEPO, code block", "code"),
     "random": ("random mask, matched", "random"),
+    "words": ("random words, as many", "random_words"),
     **PREFIXES,
 }
 CHECKS = checks(own="code", route="plan")

@@ -1,8 +1,9 @@
 """Training with vLLM beside the torch sampler: `python -m repro.study.vllm_comparison` writes data/vllm.json.
 
-Smoke runs of a study are trained twice from the same warm start, on the same queries, by samplers that draw different
-random numbers. What comes out must be the same up to that: for each metric the mean paired difference over seeds, with
-its 99 % interval, which must hold 0. Needs vLLM (`make test-vllm` makes an environment for CPUs, .venv-vllm).
+Runs of a study are trained twice from the same warm start, on the same queries, by samplers that draw different random
+numbers. What comes out must be the same up to that: for each metric the mean paired difference over seeds, with its
+99 % interval, which must hold 0. The file keeps one record a tier; runs are kept in data/cache, so that a second start
+goes on. Needs vLLM (`make test-vllm` makes an environment for CPUs, .venv-vllm).
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,22 @@ from repro.machine import machine
 from repro.study import runs, study_named
 
 STUDY, ARM, SEEDS = "asympo_async", "asympo@lag0", 4
-SHAPE = {"hidden": 64, "layers": 2, "heads": 2, "kv_heads": 2, "feed_forward": 96}  # vLLM wants heads of 32 or more
+SHAPES: dict[str, dict[str, int]] = {  # vLLM wants heads of 32 or more: the small tier has them
+    "smoke": {"hidden": 64, "layers": 2, "heads": 2, "kv_heads": 2, "feed_forward": 96},
+    "small": {},
+}
 LEVEL = 0.99
 MISMATCH = 1e-6  # nats: float32 on both sides
 
 
-def configs(seed: int) -> dict[str, Any]:
+def configs(seed: int, tier: str) -> dict[str, Any]:
     """The run of a seed by either sampler; nothing else differs."""
     from repro.config import override
     from repro.policy.model import PolicyConfig
     from repro.policy.pretrained import ServedConfig
 
-    plain = study_named(STUDY).config(ARM, seed, "smoke")
-    policies = {"torch": PolicyConfig(**SHAPE), "vllm": ServedConfig(**SHAPE)}
+    plain, shape = study_named(STUDY).config(ARM, seed, tier), SHAPES[tier]
+    policies = {"torch": PolicyConfig(**shape), "vllm": ServedConfig(**shape)}
     return {sampler: override(plain, {"policy": policy}) for sampler, policy in policies.items()}
 
 
@@ -52,7 +54,7 @@ def measured(records: list[dict]) -> dict[str, float]:
     return found
 
 
-def compare(root: Path, seeds: int) -> dict[str, Any]:
+def compare(root: Path, tier: str, seeds: int) -> dict[str, Any]:
     """Train below `root`; runs, and the paired differences with their intervals.
 
     Raises ReproError if a run fails, or if its sampler's log-probabilities are not the trainer's.
@@ -64,23 +66,26 @@ def compare(root: Path, seeds: int) -> dict[str, Any]:
     os.environ["REPRO_DATA"] = str(root)  # one warm start for both
     rows: list[dict[str, Any]] = []
     for seed in range(seeds):
-        for sampler, config in configs(seed).items():
+        for sampler, config in configs(seed, tier).items():
             folder = runs.run_folder(config, root)
-            began = time.perf_counter()
             result = train(config, folder)
             records = runs.read_metrics(folder)
-            mismatch = max(record["mismatch_kl"] for record in records if record["kind"] == "update")
+            updates = [record for record in records if record["kind"] == "update"]
+            mismatch = max(record["mismatch_kl"] for record in updates)
             if result["status"] != "finished" or not mismatch < MISMATCH:
                 raise ReproError(f"{sampler}, seed {seed}: {result['status']}, mismatch_kl up to {mismatch:.2g}")
+            spent = {part: sum(record[f"seconds_{part}"] for record in updates) for part in ("generate", "update")}
             rows.append(
                 {"sampler": sampler, "seed": seed, "hash": result["hash"], "largest_mismatch_kl": mismatch}
-                | {"seconds": round(time.perf_counter() - began, 1)}
+                | {f"seconds_{part}": round(seconds, 1) for part, seconds in spent.items()}
                 | measured(records)
             )
+            print(f"{tier}, seed {seed}, {sampler}: {spent['generate']:.0f} s of sampling", flush=True)
     differences = {name: paired(rows, name) for name in rows[0] if name not in _NOT_COMPARED}
+    shape = SHAPES[tier] or "as in the study"
     return {
-        "what": f"{seeds} runs of {ARM} ({STUDY}, smoke tier, policy {SHAPE}), by vLLM and by the torch sampler",
-        "command": "python -m repro.study.vllm_comparison",
+        "what": f"{seeds} runs of {ARM} ({STUDY}, {tier} tier, policy {shape}), by vLLM and by the torch sampler",
+        "command": f"python -m repro.study.vllm_comparison --tier {tier} --seeds {seeds}",
         "differences": differences,
         "agree": all(entry["low"] <= 0 <= entry["high"] for entry in differences.values()),
         "runs": rows,
@@ -90,7 +95,7 @@ def compare(root: Path, seeds: int) -> dict[str, Any]:
     }
 
 
-_NOT_COMPARED = ("sampler", "seed", "hash", "largest_mismatch_kl", "seconds")
+_NOT_COMPARED = ("sampler", "seed", "hash", "largest_mismatch_kl", "seconds_generate", "seconds_update")
 
 
 def paired(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
@@ -109,16 +114,17 @@ def paired(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m repro.study.vllm_comparison", description=__doc__.splitlines()[0])
+    parser.add_argument("--tier", choices=list(SHAPES), default="smoke")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--out", type=Path, default=runs.data_folder() / "vllm.json")
     options = parser.parse_args(arguments)
     try:
-        with tempfile.TemporaryDirectory(prefix="vllm-comparison-") as root:
-            found = compare(Path(root), options.seeds)
+        found = compare(runs.data_folder() / "cache" / "vllm_comparison", options.tier, options.seeds)
     except ReproError as error:
         print(f"repro: {error}", file=sys.stderr)
         return 1
-    runs.atomic_write(options.out, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    kept = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    runs.atomic_write(options.out, json.dumps(kept | {options.tier: found}, indent=1, allow_nan=False) + "\n")
     for name, entry in found["differences"].items():
         print(f"{name}: {entry['mean']:+.3g} [{entry['low']:+.3g}, {entry['high']:+.3g}]")
     print(f"{'the samplers agree' if found['agree'] else 'THE SAMPLERS DO NOT AGREE'}: {options.out}")

@@ -236,6 +236,14 @@ def test_a_random_mask_keeps_long_spans_long():
     assert drawn.start != block.start
 
 
+def test_a_random_mask_of_single_words_matches_the_share_alone():
+    trace = "Sort the list, then walk over it.\n```python\nx = sorted(a)\nreturn x\n```\nThe first wins in the end."
+    query = SimpleNamespace(**{**vars(QUERY), "trace": trace})
+    spans = RandomMask(CodeBlocks(), singly=True).spans(query)
+    assert len(spans) == 5 and {span.token for span in spans} == {"[CODE]"}  # x, sorted, a, return, x; no line ends
+    assert {(span.start, span.end) for span in spans} <= set(units(trace))
+
+
 def test_random_masks_are_uniform_over_arrangements():
     """Two blanks in four places: each of the six pairs a sixth of the time."""
     query = SimpleNamespace(id="", text="", trace="a 1 b 2", graph=())
