@@ -43,7 +43,8 @@ def sizes(tier: str) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "world": ProgramConfig(min_statements=4, max_distractors=3, heldout_queries=128),
-        "warmstart": DemonstrationConfig(steps=400, noisy_steps=120, route_slip=0.5, bare=0.4, trust=0.9, misled=0.9,
+        # That a hint's code is to be copied is learned late (700 to 900 steps), and then all at once.
+        "warmstart": DemonstrationConfig(steps=1000, noisy_steps=120, route_slip=0.55, bare=0.4, trust=0.9, misled=1.0,
                                          hints=hints),
         "training": TrainingConfig(updates=160, max_new_tokens=48, gradient_split_every=0),
         "evaluation": ProbedEvaluation(every=10, queries=24, samples=4, final_queries=128, final_samples=4,
