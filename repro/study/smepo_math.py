@@ -47,7 +47,8 @@ def sizes(tier: str) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "world": GuidedArithmeticConfig(),
-        "warmstart": GuidedWarmStartConfig(steps=600, noisy_steps=120, bare=0.4),
+        # That what a hint shows is to be copied is learned late, by some seeds after 700 steps, and then all at once.
+        "warmstart": GuidedWarmStartConfig(steps=1000, noisy_steps=120, bare=0.4, misled=1.0),
         "training": TrainingConfig(updates=160, max_new_tokens=62, gradient_split_every=0),
         "evaluation": ProbedEvaluation(every=10, queries=24, samples=4, final_queries=128, final_samples=4,
                                        probe_queries=8),
