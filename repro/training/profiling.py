@@ -23,12 +23,10 @@ from repro.environments import asked, multi_turn
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.policy.model import parameter_count
-from repro.policy.sampler import sample
 from repro.study.runs import data_folder
 from repro.training.accounting import Cost, cost, forward_flops
 from repro.training.config import RunConfig
-from repro.training.episodes import Start, play
-from repro.training.rollouts import request_seed, reward_of
+from repro.training.rollouts import attempt, request_seed
 
 BLOCK = 8  # draws of a query at a time
 ROWS = 256  # responses sampled at once
@@ -127,34 +125,27 @@ def _drawn(policy, queries, prompts, config, samples, path: Path, key) -> list[l
 
 @torch.no_grad()
 def _sample(policy, queries, prompts, config, chunk: list[tuple[int, int]]) -> list[dict]:
-    training, dec = config.training, policy.decoder()
     rows = [(place, q, first + i) for place, (q, first) in enumerate(chunk) for i in range(BLOCK)]
+    played = attempt(
+        policy.decoder(),
+        policy,
+        [queries[q] for q, _ in chunk],
+        [prompts[q] for q, _ in chunk],
+        [place for place, _, _ in rows],
+        [functools.partial(request_seed, config.seed, SEED_SPACE, q, member) for _, q, member in rows],
+        config,
+    )
     blocks: list[dict] = [{"rewards": [], "lengths": []} for _ in chunk]
-    if multi_turn(config.world):
-        seeds = [functools.partial(request_seed, config.seed, SEED_SPACE, q, member) for _, q, member in rows]
-        starts = [Start(queries[q], prompts[q], seed) for (_, q, _), seed in zip(rows, seeds, strict=True)]
-        computed: set[tuple] = set()
-        for (place, q, _), one in zip(rows, play(dec, policy, starts, config), strict=True):
+    computed: set[tuple] = set()
+    for (place, q, _), one in zip(rows, played, strict=True):
+        if multi_turn(config.world):  # a prompt that draws of one query share is computed once
             turns = []
             for number, turn in enumerate(one.turns):
                 request = (place, number, tuple(turn.prompt))
                 turns.append([len(turn.prompt), len(turn.completion.tokens), request not in computed])
                 computed.add(request)
             blocks[place].setdefault("turns", []).append(turns)
-            _enter(blocks[place], queries[q], one.reward, sum(length for _, length, _ in turns))
-        return blocks
-    completions = sample(
-        dec,
-        [prompts[q] for q, _ in chunk],
-        [place for place, _, _ in rows],
-        [request_seed(config.seed, SEED_SPACE, q, member) for _, q, member in rows],
-        training.max_new_tokens,
-        policy.end_token,
-        training.temperature,
-    )
-    for (place, q, _), completion in zip(rows, completions, strict=True):
-        reward = reward_of(config.world, queries[q], policy, completion)
-        _enter(blocks[place], queries[q], reward, len(completion.tokens))
+        _enter(blocks[place], queries[q], one.reward, sum(len(turn.completion.tokens) for turn in one.turns))
     return blocks
 
 

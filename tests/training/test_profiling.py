@@ -15,7 +15,7 @@ from repro.environments import train_list
 from repro.errors import ReproError
 from repro.policy import sampler as policy_sampler
 from repro.study.runs import read_metrics
-from repro.training import loop, profiling
+from repro.training import loop, profiling, rollouts
 from repro.training.config import Asynchronous, EvaluationConfig, Lagged, RunConfig, TrainingConfig
 from repro.training.learner import Learner
 from repro.training.loop import train
@@ -50,19 +50,19 @@ def data(tmp_path, monkeypatch):
 def judged(monkeypatch):
     """Rewards by the parity of a response's tokens: what a random policy says is never an answer."""
     by_parity = lambda world, query, policy, completion: float(sum(completion.tokens) % 3 == 0)  # noqa: E731
-    monkeypatch.setattr(profiling, "reward_of", by_parity)
+    monkeypatch.setattr(rollouts, "reward_of", by_parity)
     monkeypatch.setattr("repro.training.rollouts.reward_of", by_parity)
 
 
 def drawn_rows(monkeypatch):
     """How many responses the profiler samples in each call, as they come."""
-    rows, real = [], profiling.sample
+    rows, real = [], rollouts.sample
 
     def counting(dec, prompts, prompt_B, *rest):
         rows.append(len(prompt_B))
         return real(dec, prompts, prompt_B, *rest)
 
-    monkeypatch.setattr(profiling, "sample", counting)
+    monkeypatch.setattr(rollouts, "sample", counting)
     return rows
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_profile_is_named(judged, data, line):
 
 
 def test_partial_rewards_have_no_success_rate(data, monkeypatch):
-    monkeypatch.setattr(profiling, "reward_of", lambda *_: 0.4)
+    monkeypatch.setattr(rollouts, "reward_of", lambda *_: 0.4)
     with pytest.raises(ReproError, match="a reward of 0.4 has no success rate"):
         profiled(tiny_policy(), 8)
 
@@ -296,7 +296,7 @@ def test_nothing_kept_is_an_update_without_gradient(judged):
 
 
 def test_nothing_learnable_names_the_arm(data, monkeypatch):
-    monkeypatch.setattr(profiling, "reward_of", lambda *_: 0.0)
+    monkeypatch.setattr(rollouts, "reward_of", lambda *_: 0.0)
     with pytest.raises(ReproError, match=r"sgpo: SGPO: no query is learnable; of 12 queries \[12, 0"):
         Sampler(CONFIG, tiny_policy())(0, 0)
 
