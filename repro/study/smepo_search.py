@@ -42,7 +42,8 @@ def sizes(tier: str) -> dict[str, Any]:
     return {
         "world": SearchConfig(min_hops=3, max_hops=4, warm_hops=(1, 4), heldout_queries=128,
                               levels=(("1-2 hops", 1, 2), ("3 hops", 3, 3), ("4 hops", 4, 4))),
-        "warmstart": DemonstrationConfig(steps=350, noisy_steps=100, route_slip=0.55, bare=0.4, trust=0.9, misled=0.9,
+        # That what a hint shows is to be copied is learned late, and then all at once: after 350 steps it was not.
+        "warmstart": DemonstrationConfig(steps=800, noisy_steps=100, route_slip=0.57, bare=0.4, trust=0.9, misled=1.0,
                                          hints=hints),
         "training": TrainingConfig(updates=160, max_new_tokens=8, gradient_split_every=0),
         "evaluation": ProbedEvaluation(every=10, queries=16, samples=2, final_queries=128, final_samples=4,

@@ -44,6 +44,6 @@ WEBSHOP = Setting(
     name="threespo_webshop",
     parts=parts,
     tasks={"smoke": 2, "small": 8},
-    rates={"grpo": 2e-4, "gigpo": 2e-4, "literal": 1e-4, "table": 2e-4, "continuation": 2e-4},
+    rates={"grpo": 4e-4, "gigpo": 4e-4, "literal": 3e-5, "table": 2e-4, "continuation": 4e-4},
 )
 THREESPO_WEBSHOP = study(WEBSHOP, "3SPO in a shop (WebShop): score and success")
