@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repro.study import STUDIES, summary, tables
+from repro.study import STUDIES, smepo_code, smepo_math, smepo_search, summary, tables
 from repro.study.definition import Study
 from repro.study.evidence import Evidence, difference, spelled
 from repro.study.smepo_arms import GRPO, Check, profiles
@@ -18,6 +18,7 @@ from repro.study.tables import Tables
 
 FULL, SMEPO = "full@wide", "smepo@wide"
 DOMAINS = {"smepo_math": "maths", "smepo_code": "code", "smepo_search": "search"}
+CONDITIONS = {"smepo_math": smepo_math.CHECKS, "smepo_code": smepo_code.CHECKS, "smepo_search": smepo_search.CHECKS}
 
 
 def setup(study: Study, tier: str) -> str:
@@ -122,7 +123,7 @@ def _lines(evidence: Evidence) -> list[str]:
         gap = difference(evidence, arm, other)
         return f"{spelled(gap, 'points')}, {gap.n} seeds" if gap.n else spelled(gap)
 
-    lines = []
+    lines = _conditions(evidence)
     if {SMEPO, GRPO} <= present:
         ends = {arm: f"{evidence.points(arm, 'mean_at_k').mean():.1f} %" for arm in (SMEPO, GRPO)}
         sooner = SOONER_UPDATES.judge(evidence, SMEPO, GRPO).note
@@ -143,6 +144,19 @@ def _lines(evidence: Evidence) -> list[str]:
     if shown:
         lines.append(f"- **Does it matter what is hidden?** SMEPO against {'; '.join(shown)}.")
     return lines
+
+
+def _conditions(evidence: Evidence) -> list[str]:
+    """What the warm starts have of that without which the comparison tests nothing."""
+    found, checks = profiles(evidence.tables), CONDITIONS[evidence.study.name]
+    if not found:
+        return []
+    held = {check.name: sum(check.holds(profile) for profile in found.values()) for check in checks}
+    missed = [f"{name} (in {count} of {len(found)})" for name, count in held.items() if count < len(found)]
+    words = f"do not hold in every seed: {', '.join(missed)}" if missed else f"all hold in each of {len(found)} seeds"
+    return [
+        f"- **Does the setting test it?** Of the {len(checks)} conditions on the warm start, set beforehand, {words}."
+    ]
 
 
 def outcomes(root: Path) -> str:

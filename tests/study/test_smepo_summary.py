@@ -57,6 +57,14 @@ def test_findings_are_those_of_the_rules():
     assert "SMEPO against a matched random mask +40.0 [+40.0, +40.0] points, 5 seeds." in lines
 
 
+def test_conditions_that_some_warm_start_misses_are_named():
+    lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=FORMATS), SMEPO: arm()})))
+    assert "Of the 6 conditions on the warm start, set beforehand, all hold in each of 10 seeds." in lines
+    easy = FORMATS | {"": (0.03, 0.5, ERRORS)}
+    lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=easy), SMEPO: arm()})))
+    assert "do not hold in every seed: sparse, not zero (in 0 of 10)." in lines
+
+
 def test_without_results(tmp_path):
     nothing = "No small-tier results are committed yet."
     assert smepo_summary.finding(tmp_path) == smepo_summary.outcomes(tmp_path) == nothing
