@@ -28,6 +28,7 @@ from repro.policy.sampler import Completion, check_requests
 
 TESTED = "0.32.0"  # the pin of pyproject.toml; the calls below are not a stable interface
 PROBE_TOKENS = 64
+BATCHED = 8192  # prompt tokens read at once where there is no GPU; longer prompts still whole
 # The largest mean difference of two right engines in log-probability, in nats; by bytes of a weight. Kernels that add
 # in another order differ by 1e-6 at 32 bits, and by some hundredths at 16.
 TOLERANCE = {8: 1e-3, 4: 1e-3, 2: 0.1}
@@ -159,6 +160,7 @@ class VLLMEngine:
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.settings.cpu_cache_gib)
         from vllm import LLM
 
+        whole: dict[str, Any] = {}
         if device.type == "cpu":
             import vllm._custom_ops
             from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
@@ -171,6 +173,8 @@ class VLLMEngine:
                 )
             # Packed copies of the matrices would keep the old weights through every sync.
             vllm._custom_ops._supports_onednn = False
+            # A prompt that is read in parts draws too early and turns its generator back, which those of a CPU cannot.
+            whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(self.policy.context, BATCHED)}
         threads = torch.get_num_threads()
         with tempfile.TemporaryDirectory() as folder:
             config = type(model.config).from_dict(model.config.to_dict() | {"architectures": [type(model).__name__]})
@@ -189,6 +193,7 @@ class VLLMEngine:
                 logprobs_mode="processed_logprobs",  # at the sampling temperature
                 distributed_executor_backend="uni",
                 disable_log_stats=True,
+                **whole,
             )
         torch.set_num_threads(threads)
         VLLMEngine.running = self

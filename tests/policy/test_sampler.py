@@ -31,10 +31,10 @@ SAMPLERS = [("torch", name) for name in ARCHITECTURES] + [
 
 
 @contextlib.contextmanager
-def served(backend, policy):
+def served(backend, policy, sequences=64):
     """The policy with the sampler of that name; tests under this fixture know nothing else about it."""
     if backend == "vllm":
-        policy.engine = VLLMEngine(policy, VLLM(sequences=64))
+        policy.engine = VLLMEngine(policy, VLLM(sequences=sequences))
     yield policy
     if backend == "vllm":
         policy.engine.close()
@@ -109,6 +109,16 @@ def test_each_request_depends_on_its_own_seed_and_prompt_alone(either):
         assert_same(run(either, [prompts[prompt_B[b]]], [0], [seeds[b]]), [whole[b]], rounding(either))
     longer = run(either, [*prompts, [3] * 25], [*prompt_B, len(prompts)], [*seeds, 1])
     assert_same(longer[:-1], whole, rounding(either))
+
+
+@pytest.mark.parametrize("sampler", [SAMPLERS[0], SAMPLERS[-1]], ids=": ".join)
+def test_more_prompt_tokens_than_an_engine_reads_at_once(sampler):
+    (backend, name), rng = sampler, random.Random(8)
+    prompts = [[rng.randrange(3, 20) for _ in range(58)] for _ in range(200)]
+    with served(backend, architecture(name, head_dim=32 if backend == "vllm" else None), sequences=256) as policy:
+        whole = run(policy, prompts, range(200), range(200), new_tokens=4)
+        for b in (0, 80, 199):
+            assert_same(run(policy, [prompts[b]], [0], [b], new_tokens=4), [whole[b]], rounding(policy))
 
 
 @pytest.mark.parametrize("prompt_B", [[1, 0], [0, 1, 0, 1], [2, 1, 0], [2, 0, 1, 0, 1, 2]])
