@@ -66,6 +66,13 @@ def bundle(curve: pd.DataFrame, arm: str, x: str, scale: float = 1.0) -> dict[in
 # Success --------------------------------------------------------------------------------------------------------------
 
 
+def _early(tables: Tables, arms: list[str]) -> str:
+    """For a caption: which arms could not spend their generations."""
+    early = {SHORT[arm]: progress.ended_early(tables, arm) for arm in arms}
+    words = "; ".join(f"{label}: {found}" for label, found in early.items() if found)
+    return f" (unless nothing is left to sample: {words})" if words else ""
+
+
 @style.styled
 def success(tables: Tables, study: Study) -> Figure:
     """Held-out success (and score) over generations, and at the end at both sampling temperatures."""
@@ -94,10 +101,10 @@ def success(tables: Tables, study: Study) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("held-out, %")
     caption = (
-        f"{style.seeds_text(tables.runs, arms)}; all arms have the same number of generations. Above: at training's "
-        "temperature; thin: every run, bold: mean with its pointwise 95 % t interval. Below: the last policy at "
-        "temperature 1 (left of each pair) and 0.4 (right), every run a point, mean with its 95 % t interval; stroke: "
-        "the warm start. Evaluations along the way are smaller than the last."
+        f"{style.seeds_text(tables.runs, arms)}; all arms have the same number of generations{_early(tables, arms)}. "
+        "Above: at training's temperature; thin: every run, bold: mean with its pointwise 95 % t interval. Below: the "
+        "last policy at temperature 1 (left of each pair) and 0.4 (right), every run a point, mean with its 95 % t "
+        "interval; stroke: the warm start. Evaluations along the way are smaller than the last."
     )
     return style.finish(figure, "Held-out success by generations", caption, tables.runs)
 
@@ -250,8 +257,8 @@ def cost(tables: Tables, study: Study) -> Figure:
     axes[0, 0].set_yticks(range(len(arms)), [SHORT[arm] for arm in arms])
     axes[0, 0].set_ylim(max(len(arms), 1) - 0.5, -0.6)
     caption = (
-        f"{style.seeds_text(tables.runs, arms)}, whole runs, all with the same number of generations; geometric mean "
-        "of the ratio to GRPO's run of the same seed, with its 95 % t interval."
+        f"{style.seeds_text(tables.runs, arms)}, whole runs, all with the same number of generations"
+        f"{_early(tables, arms)}; geometric mean of the ratio to GRPO's run of the same seed, with its 95 % t interval."
     )
     return style.finish(figure, "What the same number of generations costs", caption, tables.runs)
 

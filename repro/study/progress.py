@@ -30,6 +30,15 @@ def only(tables: Tables, *arms: str) -> Tables:
     return Tables(runs, curves, evals, epochs=epochs)
 
 
+def ended_early(tables: Tables, arm: str) -> str:
+    """In words: how many of an arm's runs found nothing more to sample, and after how many generations; or nothing."""
+    runs = tables.runs[tables.runs["arm"] == arm]
+    early = runs[runs["exhausted"].fillna(False).astype(bool)] if "exhausted" in runs else runs[:0]
+    return (
+        f"{len(early)} of {len(runs)} runs, after {early['generations'].mean():,.0f} generations" if len(early) else ""
+    )
+
+
 def success(tables: Tables, level: str | None = None, metric: str = "won") -> pd.DataFrame:
     """`y` (0..1) and `generations` at each evaluation at the training's temperature, indexed by arm, seed and update.
 

@@ -47,6 +47,16 @@ def test_whole_runs_are_divided_by_grpos(tables):
     assert lines(figure, "table optimiser steps mean")[0].get_xdata() == pytest.approx([1])
 
 
+def test_arms_that_could_not_spend_their_generations_are_named():
+    early = explored(ALFWORLD, GAINS, SOME, seeds=3)
+    assert "nothing is left" not in " ".join(text.get_text() for text in threespo.success(early, ALFWORLD).texts)
+    rows = early.runs["arm"] == "literal"
+    early.runs["exhausted"] = (rows & (early.runs["seed"] < 2)).astype("boolean").mask(~rows)
+    early.runs.loc[rows, "generations"] = [400, 600, 1000]
+    words = " ".join(" ".join(text.get_text() for text in threespo.success(early, ALFWORLD).texts).split())
+    assert "(unless nothing is left to sample: literal: 2 of 3 runs, after 500 generations)" in words
+
+
 def test_success_by_list_and_temperature(tables):
     figure = threespo.success(tables, ALFWORLD)
     (mean, *_) = lines(figure, "grpo mean")  # the first list's
