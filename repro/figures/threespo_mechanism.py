@@ -32,10 +32,14 @@ WINDOW = 10  # the epochs are joined in so many parts
 
 
 def _epochs(tables: Tables, arm: str) -> pd.DataFrame:
-    """The arm's epochs, with the share of its run's generations at which each ended, in parts of equal length."""
+    """The arm's epochs that sampled anything, each with the part of its run's generations that its middle is in."""
     rows = tables.epochs[tables.epochs["arm"] == arm].copy()
+    if rows.empty:
+        return rows
+    rows = rows[rows["epoch_generations"] > 0]
     total = rows.groupby("seed")["generations"].transform("max").clip(lower=1)
-    rows["part"] = np.ceil(rows["generations"] / total * WINDOW).clip(1, WINDOW).astype(int)
+    middle = rows["generations"] - rows["epoch_generations"] / 2
+    rows["part"] = np.ceil(middle / total * WINDOW).clip(1, WINDOW).astype(int)
     return rows
 
 
@@ -46,7 +50,9 @@ def mechanism(tables: Tables, study: Study) -> Figure:
     figure, axes = style.panels(4, len(arms), 6.6, sharey="row", height_ratios=(1, 1, 1.15, 1))
     for k, (column, arm) in enumerate(zip(axes.T, arms, strict=True)):
         rows = _epochs(tables, arm)
-        column[0].set_title(NAMES[arm], weight="bold", color=look(arm).colour, pad=16)
+        early = progress.ended_early(tables, arm)
+        ended = f": nothing left to sample in {early}" if early else ""
+        column[0].set_title(NAMES[arm] + ended, weight="bold", color=look(arm).colour, pad=16)
         if rows.empty:
             for ax in column:
                 style.empty(ax, f"no epochs of {arm}")
@@ -99,7 +105,8 @@ def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
         if values is None:
             continue
         mean = 100 * values.astype(float).groupby(rows["part"]).mean()
-        ax.plot((mean.index - 0.5) / WINDOW, mean, color=colour, ls=line, lw=1.4, label=words)
+        marker = "o" if len(mean) < 2 else None  # a line of one point is not seen
+        ax.plot((mean.index - 0.5) / WINDOW, mean, color=colour, ls=line, lw=1.4, marker=marker, ms=3, label=words)
     if named or len(lines) > 2:
         ax.legend(fontsize=6, frameon=False, loc="best", handlelength=1.6, borderaxespad=0.1, labelspacing=0.2)
 
@@ -127,9 +134,8 @@ def _wins(ax: Axes, tables: Tables, rows: pd.DataFrame, arm: str, named: bool) -
             continue
         sums = rows[[plural, f"{single}_wins"]].fillna(0).astype(float).groupby(rows["part"]).sum()
         share = (100 * sums[f"{single}_wins"] / sums[plural].where(sums[plural] > 0)).dropna()
-        ax.plot(
-            (share.index - 0.5) / WINDOW, share, color=LOOKS["literal"].colour, ls=line, lw=1.4, label=f"won: {plural}"
-        )
+        ax.plot((share.index - 0.5) / WINDOW, share, color=LOOKS["literal"].colour, ls=line, lw=1.4,
+                marker="o" if len(share) < 2 else None, ms=3, label=f"won: {plural}")  # fmt: skip
     curve = progress.success(progress.only(tables, arm))
     for seed, run in bundle(curve, arm, "generations", 100).items():
         label = "held out" if seed == 0 else f"held out, seed {seed}"
