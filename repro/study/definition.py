@@ -84,10 +84,7 @@ class Study:
 
     def check_tier(self, tier: str) -> None:
         if tier not in self.tiers:
-            from repro.study.paper_settings import ABSENT
-
-            reason = f" ({ABSENT[self.name]})" if tier in TIERS and self.name in ABSENT else ""
-            raise ReproError(f"study {self.name!r} has no tier {tier!r}{reason}; it has: {', '.join(self.tiers)}")
+            raise ReproError(f"study {self.name!r} has no tier {tier!r}; it has: {', '.join(self.tiers)}")
 
     def seeds(self, arm: str, tier: str) -> int:
         """How many paired seeds (0, 1, ...) an arm runs at a tier."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from repro.environments.alfworld.data import DatasetConfig
 from repro.environments.alfworld.world import AlfworldConfig
-from repro.environments.maths_world import BenchmarkedMathsConfig
+from repro.environments.maths_world import BenchmarkedMathsConfig, MathsConfig
+from repro.environments.search import SearchConfig
 from repro.environments.webshop.data import DataConfig
 from repro.environments.webshop.world import WebShopConfig
 from repro.study.paper_tier import OPEN, PaperTier, Setting
@@ -187,6 +188,48 @@ _SMEPO = PaperTier(
     ),
 )  # fmt: skip
 
+# SMEPO, code and agentic search: plans, for what cannot be run --------------------------------------------------------
+
+_TRACE_DEPARTURES = tuple(d for d in _SMEPO.departures if not d.startswith(("masks", "answers")))
+_HINTED = ("grpo@wide", "full@wide", "smepo@wide", "random@wide")
+_SMEPO_CODE = _SMEPO.reduced(
+    Setting(
+        "policy.system",
+        "You are an expert Python programmer. Answer with exactly one block of Python code and nothing else.",
+        _RELEASE + ": a system prompt of that content; the wording is ours",
+    ),
+    Setting("world.name", "smepo", "released data: contest problems with an expert's traces"),
+    model=Setting(
+        "policy.checkpoint", "Qwen/Qwen3-8B-Base", OPEN + "scripts say Qwen3-8B, their README its base model"
+    ),
+    other_models=(),
+    world=MathsConfig(name="smepo"),
+    arms=(*_HINTED, "prefix25@wide", "prefix50@wide", "prefix75@wide", "full_cut@wide"),
+    data=("smepo",),
+    evaluated=164 + 164 + 400,  # HumanEval, HumanEval+, LiveCodeBench (its release and size are open)
+    departures=_TRACE_DEPARTURES,
+    blocked="a sandbox: the reward runs programs that a model wrote, and none is part of this project",
+).without("world.prompt", "world.benchmarks", "recipe.guidance.masker.like")
+_SMEPO_SEARCH = _SMEPO.reduced(
+    Setting("policy.system", "", OPEN + "none"),
+    Setting("policy.context", 16384, OPEN + "room for a prompt of 4,096 tokens and some turns of 2,048"),
+    Setting("world.max_turns", 5, OPEN + "as in the small world"),
+    Setting("world.results", 3, OPEN + "default of the tool in the released framework"),
+    Setting("world.train_queries", 10_000, OPEN + "1K to 10K rows in all domains"),
+    Setting("training.learning_rate", 8e-7, "paper"),
+    Setting("training.max_new_tokens", 2048, "paper: a turn"),
+    model=Setting("policy.checkpoint", "Qwen/Qwen3-8B-Base", OPEN + "that of the other two domains"),
+    other_models=(),
+    world=SearchConfig(),
+    arms=_HINTED,
+    data=(),
+    turns=5,
+    response_tokens=300,
+    evaluated=125,  # Bamboogle
+    departures=_TRACE_DEPARTURES,
+    blocked="the paper's training questions, corpus, retriever and entity mask: they are not published",
+).without("world.name", "world.prompt", "world.benchmarks", "recipe.guidance.masker.like")
+
 # 3SPO (arXiv 2606.09961) ---------------------------------------------------------------------------------------------
 
 _ITERATIONS = 400  # published, and the released scripts' default
@@ -294,10 +337,6 @@ _ADAPTERS = (
     Setting("training.learning_rate", 1e-5, _ONE_GPU + ": ten times that of the weights, as adapters want"),
 )
 
-ABSENT = {  # studies whose paper's setting cannot be had, and why
-    "smepo_code": "its reward runs programs that a model wrote: no sandbox for that is part of this project",
-    "smepo_search": "the paper's model, corpus, retriever and mask are not published",
-}
 PAPER: dict[str, dict[str, PaperTier]] = {
     "asympo_async": {
         "paper": _ASYMPO,
@@ -327,6 +366,22 @@ PAPER: dict[str, dict[str, PaperTier]] = {
             model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
             other_models=(),
             response_tokens=1500,
+        ),
+    },
+    "smepo_code": {
+        "paper": _SMEPO_CODE,
+        "paper-1gpu": _SMEPO_CODE.reduced(
+            Setting("policy.context", 4096 + 4096, _ONE_GPU),
+            Setting("training.max_new_tokens", 4096, _ONE_GPU),
+            model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
+            response_tokens=1500,
+        ),
+    },
+    "smepo_search": {
+        "paper": _SMEPO_SEARCH,
+        "paper-1gpu": _SMEPO_SEARCH.reduced(
+            Setting("policy.context", 8192, _ONE_GPU),
+            model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
         ),
     },
     "threespo_alfworld": {

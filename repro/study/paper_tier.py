@@ -56,12 +56,17 @@ class PaperTier:
     turns: int | None = None
     other_models: tuple[str, ...] = ()
     departures: tuple[str, ...] = ()  # from the paper, that this engine makes
+    blocked: str = ""  # what no machine can mend; then `world` stands in for the paper's, for the plan alone
 
     def reduced(self, *settings: Setting, **changes: Any) -> PaperTier:
         """The entry with some settings replaced, by key, and fields changed."""
         new = {setting.key: setting for setting in settings}
         kept = tuple(new.pop(setting.key, setting) for setting in self.settings)
         return replace(self, settings=kept + tuple(new.values()), **changes)
+
+    def without(self, *keys: str) -> PaperTier:
+        """The entry without some settings."""
+        return replace(self, settings=tuple(setting for setting in self.settings if setting.key not in keys))
 
     def values(self) -> tuple[Setting, ...]:
         return (self.model, *self.settings)

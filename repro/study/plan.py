@@ -58,7 +58,8 @@ def plan(study: Study, tier: str, arms: list[str], seeds: int | None = None, con
 
 def missing(config: Any, entry: PaperTier | None = None, shape: Shape | None = None) -> list[dict[str, str]]:
     """What a run lacks on this machine: [{"what", "fix"}]. Nothing is loaded or downloaded to find out."""
-    return [*_packages(config), *_devices(config, shape), *_weights(config), *_data(entry)]
+    blocked = [{"what": entry.blocked, "fix": "none: this is a plan only"}] if entry and entry.blocked else []
+    return [*blocked, *_packages(config), *_devices(config, shape), *_weights(config), *_data(entry)]
 
 
 def check(config: Any) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro.study.definition import Arm, Study
-from repro.study.paper_settings import PAPER
 from repro.study.paper_tier import PAPER_TIERS
 
 WIDE, USUAL = "wide", "usual"
@@ -177,6 +176,6 @@ def study(name: str, title: str, arms: dict[str, Arm], sizes: Callable[[str], di
         paper="smepo",
         notebook=f"{name}.ipynb",
         arms=arms,
-        tiers=("smoke", "small", *(PAPER_TIERS if name in PAPER else ())),
+        tiers=("smoke", "small", *PAPER_TIERS),
         build=builder(name, sizes),
     )

@@ -160,6 +160,8 @@ def published(study: str) -> tuple[Any, str]:
     if study not in PAPER:
         raise ReproError(f"{study!r} has no published setting here; there are: {', '.join(PAPER)}")
     tier = PAPER[study]["paper"]
+    if tier.blocked:
+        raise ReproError(f"{study!r} is a plan only; it lacks {tier.blocked}")
     settings = {setting.key: setting.value for setting in tier.values()}
     changes = {key.removeprefix("world."): value for key, value in settings.items() if key.startswith("world.")}
     return override(tier.world, changes), settings.get("policy.system", "")

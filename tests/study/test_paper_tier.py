@@ -11,11 +11,12 @@ from repro.config import config_hash, from_dict, to_dict
 from repro.errors import ReproError
 from repro.places import REPOSITORY
 from repro.study import STUDIES
-from repro.study.paper_settings import ABSENT, PAPER
+from repro.study.paper_settings import PAPER
 from repro.study.paper_tier import OPEN, PAPER_TIERS, Setting, applies
+from repro.study.plan import check, missing
 from repro.training.config import EvaluationConfig, RunConfig, TrainingConfig
 
-ENTRIES = [(study, tier) for study in PAPER if study in STUDIES for tier in PAPER[study]]
+ENTRIES = [(study, tier) for study in PAPER for tier in PAPER[study]]
 # Fields that no paper speaks of and no size changes.
 ENGINE = {"training.updates", "training.gradient_split_every", "training.threads"}
 
@@ -136,12 +137,16 @@ def test_doctor_looks_for_the_models_that_are_named():
     assert set(doctor.PAPER_MODELS) == {entry.model.value for tiers in PAPER.values() for entry in tiers.values()}
 
 
-def test_every_study_has_its_paper_s_tier_or_says_why_not():
-    for name, study in STUDIES.items():
-        assert (name in PAPER) != (name in ABSENT), name
-        if name in ABSENT:
-            with pytest.raises(ReproError, match="has no tier 'paper' \\("):
-                study.check_tier("paper")
+def test_every_study_has_its_paper_s_tier_and_what_cannot_run_says_so_before_it_starts():
+    assert set(PAPER) == set(STUDIES)
+    blocked = {name for name, tiers in PAPER.items() for entry in tiers.values() if entry.blocked}
+    assert blocked == {"smepo_code", "smepo_search"}
+    for name in sorted(blocked):
+        entry = PAPER[name]["paper"]
+        lacking = missing(STUDIES[name].config("smepo@wide", 0, "paper"), entry)
+        assert lacking[0] == {"what": entry.blocked, "fix": "none: this is a plan only"}
+        with pytest.raises(ReproError, match="this run cannot start here, it lacks:\n  - " + entry.blocked[:20]):
+            check(STUDIES[name].config("smepo@wide", 0, "paper"))
 
 
 def test_tiers_are_named_where_users_look_for_them():
