@@ -152,4 +152,5 @@ def _short(text: str, most: int = 150) -> str:
 
 
 def _code(text: str) -> str:
-    return f"<code>{escape(text).replace('|', '&#124;') or ' '}</code>"
+    # A bar would end a table's cell, and what stands between two prices would be set as a formula.
+    return f"<code>{escape(text).replace('|', '&#124;').replace('$', '&#36;') or ' '}</code>"

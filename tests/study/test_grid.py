@@ -56,6 +56,8 @@ def start_runner(root, cells, pause):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background inherits "ignore Ctrl-C", and so would the runner from the tests.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

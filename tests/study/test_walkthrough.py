@@ -116,3 +116,8 @@ def test_a_purchase_and_how_its_reward_was_made_up():
     assert f"{met} of {asked} times {receipt.type_factor:g} = **{receipt.total:.2f}**" in shopping.bill(receipt)
     assert "no**: it takes the full score" in shopping.bill(receipt)
     assert "Nothing was bought" in shopping.bill(None)
+
+
+def test_prices_and_bars_are_neither_formulas_nor_cells():
+    shown = walkthrough._code("shoes $8.0 | bag $14.0")
+    assert shown == "<code>shoes &#36;8.0 &#124; bag &#36;14.0</code>"
