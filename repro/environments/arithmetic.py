@@ -202,7 +202,7 @@ def heldout(config: ArithmeticConfig) -> dict[str, list[Query]]:
 def train_list(config: ArithmeticConfig, seed: int) -> list[Query]:
     """The finite training list of a seed, disjoint from every held-out list."""
     seen, lengths = problem_lists.texts(heldout(config)), (config.min_length, config.max_length)
-    return problem_lists.distinct(partial(generate, config), f"train:{seed}", lengths, config.train_queries, seen)
+    return problem_lists.listed(partial(generate, config), f"train:{seed}", lengths, config.train_queries, seen)
 
 
 def stream(config: ArithmeticConfig, seed: int) -> Iterator[Query]:

@@ -259,9 +259,7 @@ def heldout(config: GuidedArithmeticConfig) -> dict[str, list[Query]]:
 def train_list(config: GuidedArithmeticConfig, seed: int) -> list[Query]:
     """The finite training list of a seed, disjoint from every held-out list."""
     seen, lengths = problem_lists.texts(heldout(config)), (config.min_length, config.max_length)
-    return problem_lists.distinct(
-        partial(generate, config), f"guided-train:{seed}", lengths, config.train_queries, seen
-    )
+    return problem_lists.listed(partial(generate, config), f"guided-train:{seed}", lengths, config.train_queries, seen)
 
 
 def stream(config: GuidedArithmeticConfig, seed: int) -> Iterator[Query]:

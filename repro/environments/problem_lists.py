@@ -21,34 +21,50 @@ def heldout(
 ) -> dict[str, list[Query]]:
     """`number` problems a level (name, shortest, longest), the same for every seed."""
     seen: set[str] = set()
-    return {
-        name: distinct(generate, f"{prefix}heldout:{name}", (low, high), number, seen) for name, low, high in levels
-    }
+    return {name: listed(generate, f"{prefix}heldout:{name}", (low, high), number, seen) for name, low, high in levels}
 
 
 def texts(lists: dict[str, list[Query]]) -> set[str]:
     return {query.text for queries in lists.values() for query in queries}
 
 
-def distinct(generate: Generate, split: str, lengths: Lengths, number: int, seen: set[str]) -> list[Query]:
-    """`number` problems whose texts are new to `seen`, which is extended. ReproError if there are not so many."""
-    queries: list[Query] = []
-    for index in range(100 * number + 100):
-        if len(queries) == number:
-            return queries
-        query = generate(random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
-        if query.text not in seen:
-            seen.add(query.text)
-            queries.append(query)
-    raise ReproError(
-        f"arithmetic world: {split} wants {number} distinct problems, but the world of lengths {lengths} "
-        f"gives only {len(queries)}; ask for fewer or make it larger"
-    )
+def numbered(generate: Generate, split: str, lengths: Lengths) -> Callable[[int], Query]:
+    """Problem number `index` of a split."""
+    return lambda index: generate(random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
+
+
+def listed(generate: Generate, split: str, lengths: Lengths, number: int, seen: set[str]) -> list[Query]:
+    """`number` problems of a split whose texts are new to `seen`."""
+    wanted = f"arithmetic world: {split} wants {number} distinct problems, but the world of lengths {lengths}"
+    return distinct(numbered(generate, split, lengths), number, seen, wanted)
 
 
 def stream(generate: Generate, split: str, lengths: Lengths, seen: set[str]) -> Iterator[Query]:
-    """Endless problems whose texts are not in `seen`."""
-    for index in count():
-        query = generate(random.Random(f"{split}:{index}"), f"{split}:{index}", lengths)
+    """Endless problems of a split whose texts are not in `seen`."""
+    return fresh(numbered(generate, split, lengths), seen)
+
+
+# For worlds whose problems depend on more than an id and lengths ------------------------------------------------------
+
+
+def distinct(
+    propose: Callable[[int], Query], number: int, seen: set[str], wanted: str, tries: int = 100
+) -> list[Query]:
+    """The first `number` of propose(0), propose(1), ... whose texts are new to `seen`, which is extended.
+
+    ReproError, which begins with `wanted`, if `tries` proposals for each (and 100 more) do not give so many.
+    """
+    queries: list[Query] = []
+    for index in range(tries * number + 100):
+        if len(queries) == number:
+            return queries
+        query = propose(index)
         if query.text not in seen:
-            yield query
+            seen.add(query.text)
+            queries.append(query)
+    raise ReproError(f"{wanted} gives only {len(queries)}; ask for fewer or make it larger")
+
+
+def fresh(propose: Callable[[int], Query], seen: set[str]) -> Iterator[Query]:
+    """Those of propose(0), propose(1), ... whose texts are not in `seen`, without end."""
+    return (query for query in map(propose, count()) if query.text not in seen)

@@ -68,8 +68,7 @@ def bundle(curve: pd.DataFrame, arm: str, x: str, scale: float = 1.0) -> dict[in
 
 def _early(tables: Tables, arms: list[str]) -> str:
     """For a caption: which arms could not spend their generations."""
-    early = {SHORT[arm]: progress.ended_early(tables, arm) for arm in arms}
-    words = "; ".join(f"{label}: {found}" for label, found in early.items() if found)
+    words = progress.which_ended_early(tables, {arm: SHORT[arm] for arm in arms})
     return f" (unless nothing is left to sample: {words})" if words else ""
 
 

@@ -94,6 +94,12 @@ def _branches(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_ylim(0, 100)
 
 
+def _along(ax: Axes, share: pd.Series, colour: str, line: str, label: str) -> None:
+    """Draw what is indexed by parts of a run, each at its middle."""
+    marker = "o" if len(share) < 2 else None  # a line of one point is not seen
+    ax.plot((share.index - 0.5) / WINDOW, share, color=colour, ls=line, lw=1.4, marker=marker, ms=3, label=label)
+
+
 def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
     tasks = rows.groupby("seed")["pruned_starts"].transform("max") if "pruned_starts" in rows else 0
     lines = {"mean score": rows.get("score_mean"), "high scores": rows.get("high_share")}
@@ -105,8 +111,7 @@ def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
         if values is None:
             continue
         mean = 100 * values.astype(float).groupby(rows["part"]).mean()
-        marker = "o" if len(mean) < 2 else None  # a line of one point is not seen
-        ax.plot((mean.index - 0.5) / WINDOW, mean, color=colour, ls=line, lw=1.4, marker=marker, ms=3, label=words)
+        _along(ax, mean, colour, line, words)
     if named or len(lines) > 2:
         ax.legend(fontsize=6, frameon=False, loc="best", handlelength=1.6, borderaxespad=0.1, labelspacing=0.2)
 
@@ -134,8 +139,7 @@ def _wins(ax: Axes, tables: Tables, rows: pd.DataFrame, arm: str, named: bool) -
             continue
         sums = rows[[plural, f"{single}_wins"]].fillna(0).astype(float).groupby(rows["part"]).sum()
         share = (100 * sums[f"{single}_wins"] / sums[plural].where(sums[plural] > 0)).dropna()
-        ax.plot((share.index - 0.5) / WINDOW, share, color=LOOKS["literal"].colour, ls=line, lw=1.4,
-                marker="o" if len(share) < 2 else None, ms=3, label=f"won: {plural}")  # fmt: skip
+        _along(ax, share, LOOKS["literal"].colour, line, f"won: {plural}")
     curve = progress.success(progress.only(tables, arm))
     for seed, run in bundle(curve, arm, "generations", 100).items():
         label = "held out" if seed == 0 else f"held out, seed {seed}"

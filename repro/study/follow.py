@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from repro.environments.query import Query
 from repro.policy.model import Policy
 from repro.policy.warmstart import WarmStartKey, warm_start
 from repro.study.runs import data_folder
+from repro.study.summary import code
 from repro.training.config import RunConfig
 from repro.training.learner import Learner
 from repro.training.profiling import take_profile
@@ -119,7 +119,7 @@ def table(found: Sequence[Followed]) -> str:
     for way in found:
         rewards = " ".join(f"{reward:g}" for reward in way.rewards)
         advantages = " ".join(f"{advantage:+.2f}" if advantage else "0" for advantage in way.advantages)
-        cells: list[Any] = [way.kind, _code(" / ".join(way.query.text.splitlines())), f"{way.solved} of {way.samples}"]
+        cells: list[Any] = [way.kind, code(" / ".join(way.query.text.splitlines())), f"{way.solved} of {way.samples}"]
         cells += [rewards, advantages, f"{way.tokens}, {way.trained_tokens}", f"{way.gradient_norm:.3f}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
@@ -127,12 +127,8 @@ def table(found: Sequence[Followed]) -> str:
 
 def responses(way: Followed) -> str:
     """A group's responses beneath their question, each with reward and advantage, as Markdown."""
-    lines = [f"**{way.kind}**: {_code(way.query.text)}, answer {_code(way.query.answer)}.", ""]
+    lines = [f"**{way.kind}**: {code(way.query.text)}, answer {code(way.query.answer)}.", ""]
     lines += ["| response | reward | advantage |", "|---|---|---|"]
     for text, reward, advantage in zip(way.responses, way.rewards, way.advantages, strict=True):
-        lines.append(f"| {_code(text)} | {reward:g} | {advantage:+.2f} |")
+        lines.append(f"| {code(text)} | {reward:g} | {advantage:+.2f} |")
     return "\n".join(lines) + "\n"
-
-
-def _code(text: str) -> str:
-    return f"<code>{escape(text).replace('|', '&#124;')}</code>"

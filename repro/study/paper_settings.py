@@ -129,6 +129,11 @@ _SGPO = PaperTier(
 # SMEPO (arXiv 2605.25198), mathematics ------------------------------------------------------------------------------
 
 _RELEASE = "released scripts"
+_SMEPO_DEPARTURES = (  # in all three domains
+    "the learning rate is constant: the released schedule warms up over 10 % of the run and falls to 0 by a cosine",
+    "the four updates of a step are on samples of 0 to 3 updates before, drawn, and not of one common policy",
+    "the trace stands in the user's message: the release writes it as an earlier turn of the assistant",
+)
 _SMEPO = PaperTier(
     model=Setting("policy.checkpoint", "Qwen/Qwen3-8B-Base", "main table, first row; released scripts"),
     other_models=("Qwen/Qwen2.5-7B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"),
@@ -179,9 +184,7 @@ _SMEPO = PaperTier(
     hardware="8 x H100, one node",
     evaluated=1319 + 500 + 30 + 30,
     departures=(
-        "the learning rate is constant: the released schedule warms up over 10 % of the run and falls to 0 by a cosine",
-        "the four updates of a step are on samples of 0 to 3 updates before, drawn, and not of one common policy",
-        "the trace stands in the user's message: the release writes it as an earlier turn of the assistant",
+        *_SMEPO_DEPARTURES,
         "masks are the released rule (arm numerals; with its defects: defects); the critical path that the paper "
         "speaks of needs a solution graph, which real traces do not have, so there is no arm smepo@wide here",
         "answers are compared by value: the release compares normalised text",
@@ -190,7 +193,6 @@ _SMEPO = PaperTier(
 
 # SMEPO, code and agentic search: plans, for what cannot be run --------------------------------------------------------
 
-_TRACE_DEPARTURES = tuple(d for d in _SMEPO.departures if not d.startswith(("masks", "answers")))
 _HINTED = ("grpo@wide", "full@wide", "smepo@wide", "random@wide")
 _SMEPO_CODE = _SMEPO.reduced(
     Setting(
@@ -207,7 +209,7 @@ _SMEPO_CODE = _SMEPO.reduced(
     arms=(*_HINTED, "prefix25@wide", "prefix50@wide", "prefix75@wide", "full_cut@wide"),
     data=("smepo",),
     evaluated=164 + 164 + 400,  # HumanEval, HumanEval+, LiveCodeBench (its release and size are open)
-    departures=_TRACE_DEPARTURES,
+    departures=_SMEPO_DEPARTURES,
     blocked="a sandbox: the reward runs programs that a model wrote, and none is part of this project",
 ).without("world.prompt", "world.benchmarks", "recipe.guidance.masker.like")
 _SMEPO_SEARCH = _SMEPO.reduced(
@@ -226,7 +228,7 @@ _SMEPO_SEARCH = _SMEPO.reduced(
     turns=5,
     response_tokens=300,
     evaluated=125,  # Bamboogle
-    departures=_TRACE_DEPARTURES,
+    departures=_SMEPO_DEPARTURES,
     blocked="the paper's training questions, corpus, retriever and entity mask: they are not published",
 ).without("world.name", "world.prompt", "world.benchmarks", "recipe.guidance.masker.like")
 
@@ -336,6 +338,11 @@ _ADAPTERS = (
     Setting("policy.lora.rank", 32, _ONE_GPU + ": adapters are trained, not the weights"),
     Setting("training.learning_rate", 1e-5, _ONE_GPU + ": ten times that of the weights, as adapters want"),
 )
+_SMALLER = Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family")
+_SHORTER = (
+    Setting("policy.context", 4096 + 4096, _ONE_GPU),
+    Setting("training.max_new_tokens", 4096, _ONE_GPU),
+)
 
 PAPER: dict[str, dict[str, PaperTier]] = {
     "asympo_async": {
@@ -360,29 +367,15 @@ PAPER: dict[str, dict[str, PaperTier]] = {
     },
     "smepo_math": {
         "paper": _SMEPO,
-        "paper-1gpu": _SMEPO.reduced(
-            Setting("policy.context", 4096 + 4096, _ONE_GPU),
-            Setting("training.max_new_tokens", 4096, _ONE_GPU),
-            model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
-            other_models=(),
-            response_tokens=1500,
-        ),
+        "paper-1gpu": _SMEPO.reduced(*_SHORTER, model=_SMALLER, other_models=(), response_tokens=1500),
     },
     "smepo_code": {
         "paper": _SMEPO_CODE,
-        "paper-1gpu": _SMEPO_CODE.reduced(
-            Setting("policy.context", 4096 + 4096, _ONE_GPU),
-            Setting("training.max_new_tokens", 4096, _ONE_GPU),
-            model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
-            response_tokens=1500,
-        ),
+        "paper-1gpu": _SMEPO_CODE.reduced(*_SHORTER, model=_SMALLER, response_tokens=1500),
     },
     "smepo_search": {
         "paper": _SMEPO_SEARCH,
-        "paper-1gpu": _SMEPO_SEARCH.reduced(
-            Setting("policy.context", 8192, _ONE_GPU),
-            model=Setting("policy.checkpoint", "Qwen/Qwen3-1.7B-Base", _ONE_GPU + "; the same family"),
-        ),
+        "paper-1gpu": _SMEPO_SEARCH.reduced(Setting("policy.context", 8192, _ONE_GPU), model=_SMALLER),
     },
     "threespo_alfworld": {
         "paper": _ALFWORLD,

@@ -6,6 +6,8 @@ the one before, is on that update's bill, whether it was trained on or not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -34,9 +36,15 @@ def ended_early(tables: Tables, arm: str) -> str:
     """In words: how many of an arm's runs found nothing more to sample, and after how many generations; or nothing."""
     runs = tables.runs[tables.runs["arm"] == arm]
     early = runs[runs["exhausted"].fillna(False).astype(bool)] if "exhausted" in runs else runs[:0]
-    return (
-        f"{len(early)} of {len(runs)} runs, after {early['generations'].mean():,.0f} generations" if len(early) else ""
-    )
+    if early.empty:
+        return ""
+    return f"{len(early)} of {len(runs)} runs, after {early['generations'].mean():,.0f} generations"
+
+
+def which_ended_early(tables: Tables, labels: Mapping[str, str]) -> str:
+    """The same of several arms, each under its label: those that have such runs."""
+    words = {label: ended_early(tables, arm) for arm, label in labels.items()}
+    return "; ".join(f"{label}: {found}" for label, found in words.items() if found)
 
 
 def success(tables: Tables, level: str | None = None, metric: str = "won") -> pd.DataFrame:

@@ -9,7 +9,8 @@ from typing import Any
 from repro.environments.webshop import expert
 from repro.environments.webshop.reward import Reward
 from repro.environments.webshop.world import ShopEpisode, WebShopConfig, heldout
-from repro.study.walkthrough import _code, _short
+from repro.study.summary import code
+from repro.study.walkthrough import _short
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ def shopped(config: WebShopConfig, number: int = 0, careless: float = 0.0) -> Pu
 
 def told(purchase: Purchase) -> str:
     """The episode as Markdown."""
-    lines = [f"**Asked for:** {_code(purchase.instruction)}", "", "| turn | page | action |", "|---|---|---|"]
+    lines = [f"**Asked for:** {code(purchase.instruction)}", "", "| turn | page | action |", "|---|---|---|"]
     lines += [
-        f"| {turn} | {_code(_short(page, 400))} | {_code(action)} |"
+        f"| {turn} | {code(_short(page, 400))} | {code(action)} |"
         for turn, (page, action) in enumerate(purchase.turns, start=1)
     ]
-    lines.append(f"| | {_code(_short(purchase.last, 400))} | |")
+    lines.append(f"| | {code(_short(purchase.last, 400))} | |")
     return "\n".join(lines) + "\n\n" + bill(purchase.receipt)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,12 @@ def _measured(row: dict[str, Any]) -> str:
         return "-"
     ends = ("-" if end is None else f"{end:.3g}" for end in (row["low"], row["high"]))
     return f"{row['value']:.3g} [{', '.join(ends)}] {row['unit']}"
+
+
+def code(text: str) -> str:
+    """Text as it stands, within a paragraph or a table's cell."""
+    # A bar would end a table's cell, and what stands between two prices would be set as a formula.
+    return f"<code>{escape(text).replace('|', '&#124;').replace('$', '&#36;') or ' '}</code>"
 
 
 def markdown(head: Sequence[str], rows: Any) -> str:

@@ -186,8 +186,7 @@ def _lines(evidence: Evidence) -> list[str]:
         lines.append(f"- **Is it better than GRPO at the same generations?** Temperature 0.4, against GRPO: {gaps}.")
         states = "; ".join(f"{LABELS[arm]} {_over_grpo(evidence, arm, 'states_observation')}" for arm in readings)
         lines.append(f"- **Does it see more?** Distinct texts over GRPO's at the same generations: {states}.")
-    early = {LABELS[arm]: progress.ended_early(evidence.tables, arm) for arm in readings}
-    ended = "; ".join(f"{label}: {words}" for label, words in early.items() if words)
+    ended = progress.which_ended_early(evidence.tables, {arm: LABELS[arm] for arm in readings})
     if ended:
         lines.append(f"- **Does it go on to the end?** Not where every state to start from is given up. {ended}.")
     broken = _broken(evidence, present)

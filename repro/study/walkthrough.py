@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
 from repro.study import runs
+from repro.study.summary import code
 
 TURNS, LEAVES = 8, 10  # of a tree that is drawn
 
@@ -116,7 +116,7 @@ def load(study: str, tier: str, root: Path | None = None) -> dict[str, Any]:
 
 def told(scene: dict[str, Any], most: int = 6) -> str:
     """The first expansions of a scene as Markdown: the state, its score and n, and each distinct branch with Eq. 2."""
-    lines = [f"Task: {_code(scene['goal'])}", ""]
+    lines = [f"Task: {code(scene['goal'])}", ""]
     lines += [
         "| | turn | what is seen, S(s), n | branches: command (how many), to what, S(s'), R, A |",
         "|---|---|---|---|",
@@ -128,8 +128,8 @@ def told(scene: dict[str, Any], most: int = 6) -> str:
             end = ", **won**" if branch["won"] else ", over" if branch["terminal"] else ""
             numbers = f"{branch['score']:.2f}, {branch['reward']:+.2f}, {branch['advantage']:+.2f}"
             kind = branch["kind"].replace("_", "-")
-            parts.append(f"{_code(branch['command'])} ({count}), {kind}{end}, {numbers}")
-        seen = f"{_code(_short(event['observation']))}, {event['score']:.2f}, {len(event['branches'])}"
+            parts.append(f"{code(branch['command'])} ({count}), {kind}{end}, {numbers}")
+        seen = f"{code(_short(event['observation']))}, {event['score']:.2f}, {len(event['branches'])}"
         lines.append(f"| {number} | {event['turn']} | {seen} | {'<br>'.join(parts)} |")
     if not expanded:
         lines.append("| - | 0 | the start was given up: n = 0 | none |")
@@ -149,8 +149,3 @@ def distinct(event: dict[str, Any]) -> list[tuple[dict[str, Any], int]]:
 def _short(text: str, most: int = 150) -> str:
     line = " / ".join(part for part in text.splitlines() if part.strip())
     return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def _code(text: str) -> str:
-    # A bar would end a table's cell, and what stands between two prices would be set as a formula.
-    return f"<code>{escape(text).replace('|', '&#124;').replace('$', '&#36;') or ' '}</code>"

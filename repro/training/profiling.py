@@ -137,8 +137,9 @@ def _sample(policy, queries, prompts, config, chunk: list[tuple[int, int]]) -> l
     )
     blocks: list[dict] = [{"rewards": [], "lengths": []} for _ in chunk]
     computed: set[tuple] = set()
+    several = multi_turn(config.world)
     for (place, q, _), one in zip(rows, played, strict=True):
-        if multi_turn(config.world):  # a prompt that draws of one query share is computed once
+        if several:  # a prompt that draws of one query share is computed once
             turns = []
             for number, turn in enumerate(one.turns):
                 request = (place, number, tuple(turn.prompt))

@@ -9,7 +9,7 @@ from repro.errors import ReproError
 from repro.figures import trees
 from repro.policy.model import build
 from repro.policy.warmstart import vocabulary
-from repro.study import shopping, walkthrough
+from repro.study import shopping, summary, walkthrough
 from repro.study.threespo_alfworld import THREESPO_ALFWORLD
 
 
@@ -119,5 +119,5 @@ def test_a_purchase_and_how_its_reward_was_made_up():
 
 
 def test_prices_and_bars_are_neither_formulas_nor_cells():
-    shown = walkthrough._code("shoes $8.0 | bag $14.0")
+    shown = summary.code("shoes $8.0 | bag $14.0")
     assert shown == "<code>shoes &#36;8.0 &#124; bag &#36;14.0</code>"

@@ -29,8 +29,10 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
+from repro.environments import problem_lists
 from repro.environments.program import interpreter
 from repro.environments.program.checking import FENCE, TESTS, expected_outputs, reward
 from repro.environments.program.language import FUNCTIONS, INPUT, Type
@@ -341,13 +343,6 @@ def _distinct(
     config: ProgramConfig, split: str, statements: tuple[int, int], count: int, held_out: bool
 ) -> list[Query]:
     """`count` tasks of one side with distinct texts."""
-    queries: dict[str, Query] = {}
-    for index in range(20 * count + 100):
-        if len(queries) == count:
-            return list(queries.values())
-        query = generate(config, random.Random(f"{split}:{index}"), f"{split}:{index}", statements, held_out)
-        queries.setdefault(query.text, query)
-    raise ReproError(
-        f"program world: {split} wants {count} distinct tasks, but the world of {statements} statements gives only "
-        f"{len(queries)}; ask for fewer or make it larger"
-    )
+    propose = problem_lists.numbered(partial(generate, config, held_out=held_out), split, statements)
+    wanted = f"program world: {split} wants {count} distinct tasks, but the world of {statements} statements"
+    return problem_lists.distinct(propose, count, set(), wanted, tries=20)

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from repro.environments import problem_lists
 from repro.environments.query import Query
 from repro.environments.search.knowledge import (
     Fact,
@@ -195,32 +196,37 @@ def _subjects(config: SearchConfig, heldout: bool) -> frozenset[str] | None:
 
 def heldout(config: SearchConfig) -> dict[str, list[Query]]:
     """The fixed held-out lists, one per level, the same for every seed of a study, about bases of their own."""
-    lists: dict[str, list[Query]] = {}
     seen: set[str] = set()
-    for name, low, high in config.levels:
-        lists[name] = _distinct(config, f"heldout:{name}", (low, high), config.heldout_queries, seen, True)
-    return lists
+    return {
+        name: _distinct(config, f"heldout:{name}", (low, high), config.heldout_queries, seen, True)
+        for name, low, high in config.levels
+    }
 
 
 def train_list(config: SearchConfig, seed: int) -> list[Query]:
     """The finite training list of a seed: neither its bases nor the wording of its questions are held out."""
-    seen = {query.text for queries in heldout(config).values() for query in queries}
-    return _distinct(
-        config, f"train:{seed}", (config.min_hops, config.max_hops), config.train_queries, seen, heldout=False
-    )
+    seen, hops = problem_lists.texts(heldout(config)), (config.min_hops, config.max_hops)
+    return _distinct(config, f"train:{seed}", hops, config.train_queries, seen, False)
 
 
 def stream(config: SearchConfig, seed: int) -> Iterator[Query]:
     """Endless fresh questions for the supervised warm start, disjoint from every held-out list."""
-    seen = {query.text for queries in heldout(config).values() for query in queries}
-    subjects, index = _subjects(config, heldout=False), 0
-    while True:
-        base = knowledge_base(config, f"stream:{seed}:{index // STREAM_BLOCK}")
-        rng = random.Random(f"{base.name}/{index % STREAM_BLOCK}")
-        query = generate(config, base, rng, f"{base.name}/{index % STREAM_BLOCK}", config.warm_hops, subjects)
-        if query.text not in seen:
-            yield query
-        index += 1
+    subjects = _subjects(config, heldout=False)
+
+    def propose(index: int) -> Query:
+        block, turn = divmod(index, STREAM_BLOCK)
+        return _about(config, f"stream:{seed}:{block}", turn, config.warm_hops, subjects)
+
+    yield from problem_lists.fresh(propose, problem_lists.texts(heldout(config)))
+
+
+def _about(
+    config: SearchConfig, base_name: str, turn: int, hops: tuple[int, int], subjects: frozenset[str] | None
+) -> Query:
+    """Question number `turn` about a knowledge base."""
+    base = knowledge_base(config, base_name)
+    id = f"{base.name}/{turn}"
+    return generate(config, base, random.Random(id), id, hops, subjects)
 
 
 def _distinct(
@@ -228,18 +234,10 @@ def _distinct(
 ) -> list[Query]:
     """`count` questions whose texts are new to `seen`, which is extended; the knowledge bases take turns."""
     subjects = _subjects(config, heldout)
-    queries: list[Query] = []
-    for index in range(100 * count + 100):
-        if len(queries) == count:
-            return queries
-        number, turn = index % config.knowledge_bases, index // config.knowledge_bases
-        base = knowledge_base(config, f"{split}:{number}")
-        id = f"{base.name}/{turn}"
-        query = generate(config, base, random.Random(id), id, hops, subjects)
-        if query.text not in seen:
-            seen.add(query.text)
-            queries.append(query)
-    raise ReproError(
-        f"search world: {split} wants {count} distinct questions, but {hops[0]}..{hops[1]} hops give only "
-        f"{len(queries)}; ask for fewer or make the world larger"
-    )
+
+    def propose(index: int) -> Query:
+        turn, number = divmod(index, config.knowledge_bases)
+        return _about(config, f"{split}:{number}", turn, hops, subjects)
+
+    wanted = f"search world: {split} wants {count} distinct questions, but the world of {hops[0]}..{hops[1]} hops"
+    return problem_lists.distinct(propose, count, seen, wanted)
