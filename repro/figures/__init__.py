@@ -59,7 +59,7 @@ FIGURES: dict[str, dict[str, Callable[..., Figure]]] = {  # study -> file name -
         "learning_rate": learning_rate,
     },
     "sgpo_math": SGPO_FIGURES,
-    "smepo_math": GUIDANCE_FIGURES | {"doubt": guidance.doubt},
+    "smepo_math": GUIDANCE_FIGURES | {"doubt": guidance.doubt, "sparse": guidance.sparse},
     "smepo_code": GUIDANCE_FIGURES,
     "smepo_search": GUIDANCE_FIGURES,
     "threespo_alfworld": THREESPO_FIGURES,

@@ -51,6 +51,7 @@ HEADS = {
     "usual": "the usual clip",
     "trusting": "warm start trusts hints",
     "doubting": "warm start doubts hints",
+    "sparse": "hardly any success to learn from",
 }
 REFERENCE = "grpo"
 
@@ -335,3 +336,9 @@ def doubt(tables: Tables, study: Study) -> Figure:
     }
     names = {condition: words.get(condition, "the study's own") for condition in ("trusting", PAPER, "doubting")}
     return conditions(tables, study, names, "What was known of hints before")
+
+
+def sparse(tables: Tables, study: Study) -> Figure:
+    """Where plain GRPO finds enough to learn from, and where it does not."""
+    names = {PAPER: "the study's own", "sparse": "hardly any success to learn from"}
+    return conditions(tables, study, names, "Where plain GRPO is stuck")

@@ -6,7 +6,7 @@ evaluation are the same, and evaluation never shows a hint.
 
 Conditions: `wide` is the paper's clip (0, 5, dual 3), `usual` is 0.2/0.2. Both need samples that are not on-policy to
 differ at all: lags drawn from 0..3 stand for the paper's four mini-batches a step, whose ratios are to weights of 0 to
-3 updates before. Other conditions change what the warm start learned of hints.
+3 updates before. Other conditions change the training questions, or what the warm start learned.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ PREFIXES = {f"prefix{share}": (f"prefix of {share} %", f"prefix_{share}") for sh
 def arm(
     guidance: Guidance, name: str, condition: str, seeds: int, core: bool = False, words: str = "", **settings: Any
 ) -> Arm:
-    """An arm of one kind of guidance; `settings` are dotted fields of its config, with "__" for the dot."""
+    """An arm of one kind of guidance; `settings` are dotted fields of its config, with "__" for the dot.
+
+    `longest=True` is none of them: of the training questions only those of the greatest length remain.
+    """
     label, hint = guidance[name]
     settings = {key.replace("__", "."): value for key, value in settings.items()}
     if name == "grpo" and condition != USUAL:  # with whose warm start the condition begins
@@ -87,6 +90,8 @@ def builder(study: str, sizes: Callable[[str], dict[str, Any]]) -> Callable[[Arm
 
         parts, settings = sizes(tier), dict(arm.settings)
         hint, after_failures = settings.pop("guidance"), settings.pop("after_failures", False)
+        if settings.pop("longest", False):
+            parts["world"] = replace(parts["world"], min_length=parts["world"].max_length)
         guidance = FORMATS[type(parts["world"])][hint] if hint else Unguided()
         if after_failures:  # a masked trace is shown whole, for the warm start has read no part of one
             guidance = EscalatingTrace(guidance, GHPO_STAGES if hint == "full" else (1.0,))

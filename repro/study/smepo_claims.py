@@ -97,6 +97,17 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             "smepo-beats-grpo-usual-clip", "SMEPO ends above GRPO under the usual clip as well",
             ("smepo@usual", "grpo@usual"), **own, figure="clip",
         ),
+        *(
+            beats(
+                f"smepo-beats-{other}-sparse",
+                f"Where plain questions are hardly ever solved, SMEPO ends above {words}",
+                ("smepo@sparse", f"{other}@sparse"), **own, figure="sparse",
+            )
+            for other, words in (
+                ("grpo", "GRPO"), ("full", "training with the full trace"), ("random", "a random mask"),
+            )
+            if f"{other}@sparse" in study.arms
+        ),
         # 2. The full trace below GRPO
         beats(
             "full-trace-hurts", "Training with the full trace ends below GRPO", ("grpo@wide", "full@wide"),

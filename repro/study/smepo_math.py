@@ -1,8 +1,10 @@
 """The study of SMEPO on maths: does hiding what is rewarded teach more than showing all of it, or nothing?
 
-The arms, and what they share, are those of `repro.study.smepo_arms`. Here there are two more conditions, `trusting` and
-`doubting`, that change what the warm start learned of hints (see `GuidedWarmStartConfig`): how far copying is a matter
-of course before any reinforcement is the one thing in this set-up that no source settles.
+The arms, and what they share, are those of `repro.study.smepo_arms`. Here there are three more conditions. `trusting`
+and `doubting` change what the warm start learned of hints (see `GuidedWarmStartConfig`): how far copying is a matter of
+course before any reinforcement is the one thing in this set-up that no source settles. `sparse` is the case for which
+masked traces are meant: training questions of the greatest length alone and a warm start that loses the way at most
+turns, set on one more seed so that plain GRPO finds next to nothing to learn from (it ended where it began).
 """
 
 from __future__ import annotations
@@ -19,9 +21,18 @@ GUIDANCE = {
     "defects": ("SMEPO, all numerals, as released", "numerals_defects"),
     **PREFIXES,
 }
-DOUBTS = {
-    "trusting": (0.0, "a warm start whose hints always told what followed"),
-    "doubting": (0.5, "a warm start whose hints told only half of the slips that followed"),
+MORE: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {  # condition: in words, arms, settings
+    "trusting": ("a warm start whose hints always told what followed", CORE[:3], {"warmstart__doubt": 0.0}),
+    "doubting": (
+        "a warm start whose hints told only half of the slips that followed",
+        CORE[:3],
+        {"warmstart__doubt": 0.5},
+    ),
+    "sparse": (
+        "long training questions, and a warm start that mostly loses the way",
+        CORE,
+        {"longest": True, "warmstart__route_slip": 0.6},
+    ),
 }
 CHECKS = checks(own="critical_path", route="route")
 
@@ -61,9 +72,9 @@ SMEPO_MATH = study(
     arms(
         GUIDANCE,
         *(
-            arm(GUIDANCE, name, condition, 5, words=words, warmstart__doubt=doubt)
-            for condition, (doubt, words) in DOUBTS.items()
-            for name in CORE[:3]
+            arm(GUIDANCE, name, condition, 5, words=words, **settings)
+            for condition, (words, names, settings) in MORE.items()
+            for name in names
         ),
     ),
     sizes,

@@ -42,11 +42,14 @@ def setup(study: Study, tier: str) -> str:
 # The warm start, before any reinforcement -----------------------------------------------------------------------------
 
 
-def warm_start(results: Tables, checks: Sequence[Check], study: Study) -> str:
-    """How the warm start answers under each format of hint, and which of the conditions it meets, in how many seeds."""
-    found, stamp = profiles(results), summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
+def warm_start(results: Tables, checks: Sequence[Check], study: Study, arm: str = GRPO) -> str:
+    """How the warm start answers under each format of hint, and which of the conditions it meets, in how many seeds.
+
+    It is profiled by GRPO's runs: those of `arm`, one a condition.
+    """
+    found, stamp = profiles(results, arm), summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
     if not found:
-        return f"{stamp}No profile of a warm start in these tables: it comes with the runs of `{GRPO}`.\n"
+        return f"{stamp}No profile of a warm start in these tables: it comes with the runs of `{arm}`.\n"
     labels = {dict(arm.settings).get("guidance"): arm.label for arm in reversed(study.arms.values())} | {"": "no hint"}
     formats = dict.fromkeys(name for profile in found.values() for name in profile)
     kinds = [kind for kind in next(iter(found.values()))[""] if kind not in ("mean", "pass")]
@@ -143,6 +146,14 @@ def _lines(evidence: Evidence) -> list[str]:
     shown = [f"{words} {minus(SMEPO, arm)}" for arm, words in controls.items() if {arm, SMEPO} <= present]
     if shown:
         lines.append(f"- **Does it matter what is hidden?** SMEPO against {'; '.join(shown)}.")
+    hints = {"smepo@sparse": "SMEPO", "full@sparse": "full trace", "random@sparse": "random mask"}
+    shown = [f"{words} {minus(arm, 'grpo@sparse')}" for arm, words in hints.items() if {arm, "grpo@sparse"} <= present]
+    if shown:
+        start, end = (evidence.points("grpo@sparse", name).mean() for name in ("start_mean_at_k", "mean_at_k"))
+        lines.append(
+            f"- **And where plain questions are hardly ever solved?** GRPO goes from {start:.1f} to {end:.1f} % "
+            f"held-out success. Against it: {'; '.join(shown)}."
+        )
     return lines
 
 

@@ -128,7 +128,8 @@ def test_mixed_groups_of_the_first_and_the_last_updates(drawn):
 
 
 def test_conditions_stand_below_each_other_and_the_papers_is_filled(drawn):
-    for stem, conditions in (("clip", ("wide", "usual")), ("doubt", ("trusting", "wide", "doubting"))):
+    pairs = {"clip": ("wide", "usual"), "sparse": ("wide", "sparse"), "doubt": ("trusting", "wide", "doubting")}
+    for stem, conditions in pairs.items():
         ax = drawn[stem].axes[0]
         places = [line(ax, f"full@{condition} mean").get_ydata()[0] for condition in conditions]
         assert places == sorted(places) and len(set(places)) == len(places)

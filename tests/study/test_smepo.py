@@ -30,6 +30,11 @@ def test_arms_differ_in_the_hint_alone():
     assert SMEPO_MATH.config("smepo@usual", 0, "small").recipe.objective == GRPO()
     assert SMEPO_MATH.config("full@trusting", 0, "small").warmstart.doubt == 0.0
     assert SMEPO_MATH.config("full@doubting", 0, "small").warmstart.doubt == 0.5
+    for tier, length in (("smoke", 2), ("small", 7)):
+        sparse, own = (SMEPO_MATH.config(f"smepo@{condition}", 0, tier) for condition in ("sparse", "wide"))
+        assert sparse.warmstart == replace(own.warmstart, route_slip=0.6) and own.warmstart.route_slip == 0.3
+        assert sparse.world == replace(own.world, min_length=length) and sparse.world.max_length == length
+        assert sparse.recipe == own.recipe and sparse.training == own.training
 
 
 def test_the_second_tier():
@@ -48,7 +53,7 @@ def test_the_second_tier():
 @pytest.mark.parametrize("tier", ["smoke", "small"])
 def test_every_cell_is_a_run_of_its_own(tier):
     hashes = [config_hash(SMEPO_MATH.config(arm, 0, tier)) for arm in SMEPO_MATH.arms]
-    assert len(set(hashes)) == len(hashes) == 25
+    assert len(set(hashes)) == len(hashes) == 29
     cells = SMEPO_MATH.cells(tier, seeds=1)
     assert cells[0].arm == "grpo@wide" and all(arm.core == (name.split("@")[0] in ("grpo", "full", "smepo", "random")
                and name.endswith("@wide")) for name, arm in SMEPO_MATH.arms.items())  # fmt: skip

@@ -57,6 +57,14 @@ def test_findings_are_those_of_the_rules():
     assert "SMEPO against a matched random mask +40.0 [+40.0, +40.0] points, 5 seeds." in lines
 
 
+def test_what_is_found_where_plain_questions_are_hardly_ever_solved():
+    arms = {"grpo@sparse": arm((0.1, 0.1, 0.1, 0.2), start_mean_at_k=0.1), "full@sparse": arm((0.1, 0.1, 0.1, 0.1))}
+    lines = "\n".join(smepo_summary._lines(evidence(arms)))
+    assert "GRPO goes from 10.0 to 20.0 % held-out success." in lines
+    assert "Against it: full trace -10.0 [-10.0, -10.0] points, 5 seeds." in lines
+    assert "hardly ever solved" not in "\n".join(smepo_summary._lines(evidence({GRPO: arm()})))
+
+
 def test_conditions_that_some_warm_start_misses_are_named():
     lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=FORMATS), SMEPO: arm()})))
     assert "Of the 6 conditions on the warm start, set beforehand, all hold in each of 10 seeds." in lines
