@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from repro.errors import ReproError
-from repro.figures import copying, guidance, masks, style, targets, theory, threespo, threespo_mechanism
+from repro.figures import copying, guidance, masks, practice, style, targets, theory, threespo, threespo_mechanism
 from repro.figures.collapse import survival
 from repro.figures.comparisons import ablation, difficulty
 from repro.figures.curves import convergence, curve_figure
@@ -31,6 +31,7 @@ GUIDANCE_FIGURES: dict[str, Callable[..., Figure]] = {  # of every study of guid
     "time_to_target": targets.time_to_target,
     "copying": copying.copying,
     "mixed": copying.mixed,
+    "practice": practice.practice,
     "clip": guidance.clip,
     "masks": masks.masks,
 }

@@ -59,7 +59,7 @@ def test_all_figures_draw_without_a_warning_and_state_their_seeds(drawn):
     assert len(drawn) == len(FIGURES["smepo_math"]) >= 7
     for stem, figure in drawn.items():
         assert isinstance(figure, Figure) and np.isclose(figure.get_size_inches()[0], style.WIDTH)
-        assert stem == "masks" or f"{SEEDS} paired seeds an arm" in caption(figure), stem
+        assert stem in ("masks", "practice") or f"{SEEDS} paired seeds an arm" in caption(figure), stem
         assert "not evidence" not in caption(figure)
 
 
