@@ -12,7 +12,7 @@ from repro.study import STUDIES, smepo_code, smepo_math, smepo_search, summary, 
 from repro.study.definition import Study
 from repro.study.evidence import Evidence, difference, spelled
 from repro.study.smepo_arms import GRPO, Check, profiles
-from repro.study.smepo_rules import COPIES, SOONER_UPDATES
+from repro.study.smepo_rules import COPIES, COPYING_RISES, SOONER_UPDATES
 from repro.study.statistics import t_interval
 from repro.study.tables import Tables
 
@@ -137,10 +137,7 @@ def _lines(evidence: Evidence) -> list[str]:
     if {FULL, GRPO} <= present:
         lines.append(f"- **Does the full trace hurt?** Full trace against GRPO: {minus(FULL, GRPO)}.")
     if {FULL, SMEPO} <= present:
-        copies = COPIES.judge(evidence, FULL, SMEPO)
-        start = evidence.runs(FULL).get("start_copied_full")
-        before = f"; the warm start gave {100 * start.mean():.1f} %" if start is not None else ""
-        lines.append(f"- **Is it copied?** Shown full traces with a wrong answer planted, {copies.note}{before}.")
+        lines += _copying(evidence)
     controls = {"random@wide": "a matched random mask", "prefix25@wide": "a prefix of 25 %", "prefix50@wide": "of 50 %",
                 "prefix75@wide": "of 75 %", "numerals@wide": "all numerals hidden"}  # fmt: skip
     shown = [f"{words} {minus(SMEPO, arm)}" for arm, words in controls.items() if {arm, SMEPO} <= present]
@@ -155,6 +152,21 @@ def _lines(evidence: Evidence) -> list[str]:
             f"held-out success. Against it: {'; '.join(shown)}."
         )
     return lines
+
+
+def _copying(evidence: Evidence) -> list[str]:
+    """How often planted answers are given, from seed to seed, and what training with either trace does to that."""
+    starts = evidence.runs(FULL).get("start_copied_full", pd.Series(dtype=float)).dropna() * 100
+    if starts.empty:
+        return []
+    changes = [f"{spelled(COPYING_RISES.judge(evidence, arm).interval, 'points')} ({arm})" for arm in (FULL, SMEPO)]
+    gap = COPIES.judge(evidence, FULL, SMEPO).interval
+    return [
+        "- **Is it copied?** Shown full traces with a wrong answer planted, warm starts gave that answer in "
+        f"{starts.mean():.0f} % of responses ({starts.min():.0f} to {starts.max():.0f} from seed to seed). Training "
+        f"changed it by {'; '.join(changes)}. At the "
+        f"end, full trace minus SMEPO {spelled(gap, 'points')}."
+    ]
 
 
 def _conditions(evidence: Evidence) -> list[str]:

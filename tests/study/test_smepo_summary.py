@@ -49,11 +49,17 @@ def test_a_row_an_arm():
 
 def test_findings_are_those_of_the_rules():
     copied = {"copied_full": 0.9, "start_copied_full": 0.4}
-    arms = {GRPO: arm((0.1, 0.2, 0.4, 0.4)), SMEPO: arm((0.1, 0.5, 0.5, 0.5), copied_full=0.3), FULL: arm(**copied)}
+    arms = {
+        GRPO: arm((0.1, 0.2, 0.4, 0.4)),
+        SMEPO: arm((0.1, 0.5, 0.5, 0.5), **copied | {"copied_full": 0.3}),
+        FULL: arm(**copied),
+    }
     lines = "\n".join(smepo_summary._lines(evidence(arms | {"random@wide": arm((0.1, 0.1, 0.1, 0.1), seeds=5)})))
     assert "SMEPO ends at 50.0 % held-out success, GRPO at 40.0 %: +10.0 [+10.0, +10.0] points, 10 seeds" in lines
     assert "Target 40.0 %: reached by 10 of 10 runs" in lines
-    assert "full@wide 90.0 [90.0, 90.0] %, smepo@wide 30.0 [30.0, 30.0] %; the warm start gave 40.0 %" in lines
+    assert "warm starts gave that answer in 40 % of responses (40 to 40 from seed to seed)" in lines
+    assert "changed it by +50.0 [+50.0, +50.0] points (full@wide); -10.0 [-10.0, -10.0] points (smepo@wide)." in lines
+    assert "full trace minus SMEPO +60.0 [+60.0, +60.0] points." in lines
     assert "SMEPO against a matched random mask +40.0 [+40.0, +40.0] points, 5 seeds." in lines
 
 
