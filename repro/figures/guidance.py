@@ -5,7 +5,7 @@ Arms are named `<hint>@<condition>`, alike in all studies of it; colours and sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.figures import style
-from repro.figures.comparisons import draw_estimate, draw_interval, final, inside, warm_start
+from repro.figures.comparisons import draw_estimate, draw_interval, final, inside
 from repro.figures.cost import fan
 from repro.figures.curves import SMALL_PANEL, SeedCurve, band, draw_bundle, mark_x, seed_curves
 from repro.study.definition import Study
@@ -53,7 +53,7 @@ HEADS = {
     "doubting": "warm start doubts hints",
     "sparse": "hardly any success to learn from",
 }
-REFERENCE = "grpo"
+REFERENCE, UNTRAINED = "grpo", "start"
 
 
 def hint(arm: str) -> str:
@@ -80,11 +80,17 @@ def reference_of(arm: str) -> str:
     return f"{REFERENCE}@{arm.partition('@')[2]}"
 
 
+def untrained(line: Callable[..., object], runs: pd.DataFrame, condition: str = PAPER) -> None:
+    """A dotted line at the success of the warm starts, on the questions that every arm is asked at its end."""
+    if values := final(runs, f"{UNTRAINED}@{condition}", "mean_at_k"):
+        line(np.mean(list(values.values())), color=style.MUTED, lw=0.8, ls=style.DOTTED, zorder=1)
+
+
 def rows_of(tables: Tables, study: Study, column: str = "mean_at_k", reference: bool = True) -> list[tuple[str, str]]:
     """(arm, "") of arms that have the column's value, grouped by what they test, with ("", head) above each group."""
     groups: dict[str, list[str]] = {"the paper's clip": core_arms(study), "other hints": [], "other methods": []}
     for name, arm in study.arms.items():
-        if arm.core:
+        if arm.core or hint(name) == UNTRAINED:  # a line, where it is drawn
             continue
         head = HEADS.get(arm.condition, arm.condition)
         if arm.condition == PAPER:
@@ -133,7 +139,7 @@ PANELS = {
 def percent(tables: Tables, arm: str, what: str, smoothing: int) -> dict[int, SeedCurve]:
     """Each seed's curve of a row of PANELS, in percent."""
     if what == "success":
-        curves = success(tables, arm)
+        curves = success(_along_the_way(tables, arm), arm)
         return {int(seed): _measured(curves[seed]) for seed in curves.columns}
     if what == "copied":
         asked = tables.probes[(tables.probes["arm"] == arm) & (tables.probes["probe"] == "planted_full")]
@@ -142,6 +148,13 @@ def percent(tables: Tables, arm: str, what: str, smoothing: int) -> dict[int, Se
         return {}
     bundle = seed_curves(tables.curves, arm, what, smoothing=smoothing)
     return {seed: SeedCurve(curve.update, curve.x, 100 * curve.y) for seed, curve in bundle.items()}
+
+
+def _along_the_way(tables: Tables, arm: str) -> Tables:
+    """With those of an arm's evaluations that ask the questions of its first: the last one asks more."""
+    rows = tables.evals[tables.evals["arm"] == arm]
+    first = rows.loc[rows["update"] == 0, "queries"]
+    return Tables(tables.runs, tables.curves, rows[rows["queries"] == first.min()] if len(first) else rows)
 
 
 def _measured(shares: pd.Series) -> SeedCurve:
@@ -173,7 +186,14 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
             drawn = draw_bundle(
                 ax, bundle, look(arm), f"{arm} {what}", every=SMALL_PANEL if what in ("reward", "mixed") else 1
             )
-            ax.text(0.97, 0.97, f"{drawn.mean[-1]:.0f} %", transform=ax.transAxes, ha="right", va="top", size=7,
+            last = drawn.mean[-1]
+            if what == "success" and (ends := final(tables.runs, arm, "mean_at_k")):
+                interval = t_interval(list(ends.values()))
+                last = interval.estimate
+                draw_interval(
+                    ax, interval, tables.runs.loc[tables.runs["arm"] == arm, "updates"].max(), look(arm), f"{arm} end"
+                )
+            ax.text(0.97, 0.97, f"{last:.0f} %", transform=ax.transAxes, ha="right", va="top", size=7,
                     color=look(arm).colour, weight="bold")  # fmt: skip
             mark_x(ax, "update")
         row[0].set_ylabel(PANELS[what])
@@ -186,9 +206,9 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
     caption = (
         f"{style.seeds_text(tables.runs, arms)}. Thin: every run (reward and mixed groups: mean of the last "
         f"{smoothing} updates). Bold: their mean with its pointwise 95 % t interval; its last value in the corner. "
-        "Grey: GRPO's mean. Evaluation never shows a hint; training queries are harder than the held-out ones on "
-        "average. Only groups with mixed rewards carry a gradient. Planted answers: of responses to full traces with a "
-        "wrong answer planted."
+        "Marker: success at the end, on all held-out questions; lines: on the first of them. Grey: GRPO's mean. "
+        "Evaluation never shows a hint; training queries are harder than the held-out ones on average. Only groups "
+        "with mixed rewards carry a gradient. Planted answers: of responses to full traces with a wrong answer planted."
     )
     return style.finish(figure, "What is learned, and what reward says of it", caption, tables.runs)
 
@@ -235,7 +255,7 @@ def accuracy(tables: Tables, study: Study) -> Figure:
             draw_estimate(
                 left, values[arm], at - 0.12, look(arm), arm, horizontal=True, beside=0.34, width=0.22, size=3.8
             )
-    warm_start(left.axvline, tables.runs, core_arms(study))
+    untrained(left.axvline, tables.runs)
     gaps = {
         at: (arm, values[arm], final(tables.runs, reference_of(arm), "mean_at_k"))
         for at, (arm, _) in enumerate(rows)

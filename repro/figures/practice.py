@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from repro.figures import style
 from repro.figures.comparisons import draw_interval, final
-from repro.figures.guidance import HEADS, METHODS, PAPER, REFERENCE, hint, look, short
+from repro.figures.guidance import HEADS, METHODS, PAPER, REFERENCE, UNTRAINED, hint, look, short, untrained
 from repro.study.definition import Study
 from repro.study.smepo_arms import Profile, profiles
 from repro.study.statistics import t_interval
@@ -32,7 +32,7 @@ def places(tables: Tables, study: Study, condition: str) -> dict[str, dict[int, 
     """
     known, found = profiles(tables, f"{REFERENCE}@{condition}"), {}
     for name, arm in study.arms.items():
-        if arm.condition != condition or hint(name) in METHODS:
+        if arm.condition != condition or hint(name) in (*METHODS, UNTRAINED):
             continue
         shown = dict(arm.settings)["guidance"]
         ends = final(tables.runs, name, "mean_at_k")
@@ -60,6 +60,7 @@ def practice(tables: Tables, study: Study) -> Figure:
     for ax, condition in zip(axes[0], conditions, strict=True):
         points = places(tables, study, condition)
         _panel(ax, points)
+        untrained(ax.axhline, tables.runs, condition)
         drawn += points
         ax.set_title("the study's own questions" if condition == PAPER else HEADS[condition], weight="bold")
         ax.set_xlabel("responses that lose the way under the\narm's hint, before training, %")
@@ -75,8 +76,8 @@ def practice(tables: Tables, study: Study) -> Figure:
     ranks = f" Spearman's rank correlation over arms, from seed to seed: {'; '.join(correlations)}."
     caption = (
         f"{style.seeds_text(tables.runs, drawn)}. Across: the warm start's responses to training questions with the "
-        "arm's hint (GRPO: none). Upwards: the same seed's run at its end. Points: every run; markers: "
-        f"means, with the 95 % t interval of success.{ranks if correlations else ''}"
+        "arm's hint (GRPO: none). Upwards: the same seed's run at its end; dotted: the warm start's success. Points: "
+        f"every run; markers: means, with the 95 % t interval of success.{ranks if correlations else ''}"
     )
     return style.finish(figure, "What a hint leaves to find, and what is learned", caption, tables.runs)
 

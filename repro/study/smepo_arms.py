@@ -23,6 +23,7 @@ CLIPS = {WIDE: "the paper's clip: 0, 5, dual 3", USUAL: "the usual clip: 0.2, 0.
 GRPO = f"grpo@{WIDE}"  # the arm of which every seed's warm start is profiled
 Guidance = Mapping[str, tuple[str, str]]  # name -> (label, format of the hint: a key of demonstrations.FORMATS, or "")
 CORE = ("grpo", "full", "smepo", "random")
+START = "start"
 FULL = {
     "grpo": ("GRPO", ""),
     "full": ("full trace", "full"),
@@ -61,9 +62,17 @@ def arm(
     )
 
 
+def untrained(condition: str, seeds: int, **settings: Any) -> Arm:
+    """The warm start under a condition, examined as every arm is at its end: on more questions than along the way."""
+    nothing = {"training__updates": 1, "training__learning_rate": 0.0}
+    words = "one update with learning rate 0"
+    return arm({START: ("warm start", "")}, START, condition, seeds, words=words, **nothing, **settings)
+
+
 def arms(guidance: Guidance, *more: Arm) -> dict[str, Arm]:
     """The arms that every domain has: ten seeds for the core ones, five for the others."""
     found = [arm(guidance, name, WIDE, 10, core=True) for name in CORE]
+    found.append(untrained(WIDE, 10))
     found += [arm(guidance, name, WIDE, 5) for name in guidance if name not in CORE]
     found += [arm(guidance, name, USUAL, 5) for name in CORE]
     for name, (label, algorithm) in SECOND.items():

@@ -108,6 +108,16 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             )
             if f"{other}@sparse" in study.arms
         ),
+        *(
+            beats(
+                f"smepo-{name}-learns-{condition}",
+                f"Training with {words} raises success on plain questions{where}",
+                (f"{name}@{condition}", f"start@{condition}"), **own,
+            )
+            for condition, where in (("wide", ""), ("sparse", " that were hardly ever solved"))
+            for name, words in (("full", "full traces"), ("smepo", "masked traces"))
+            if f"start@{condition}" in study.arms
+        ),
         # 2. The full trace below GRPO
         beats(
             "full-trace-hurts", "Training with the full trace ends below GRPO", ("grpo@wide", "full@wide"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from repro.study.smepo_arms import CORE, FULL, PREFIXES, arm, arms, checks, study
+from repro.study.smepo_arms import CORE, FULL, PREFIXES, arm, arms, checks, study, untrained
 
 GUIDANCE = {
     **FULL,
@@ -76,6 +76,7 @@ SMEPO_MATH = study(
             for condition, (words, names, settings) in MORE.items()
             for name in names
         ),
+        untrained("sparse", 5, **MORE["sparse"][2]),
     ),
     sizes,
 )

@@ -16,7 +16,7 @@ from repro.study.smepo_rules import COPIES, COPYING_RISES, SOONER_UPDATES
 from repro.study.statistics import t_interval
 from repro.study.tables import Tables
 
-FULL, SMEPO = "full@wide", "smepo@wide"
+FULL, SMEPO, START = "full@wide", "smepo@wide", "start@wide"
 DOMAINS = {"smepo_math": "maths", "smepo_code": "code", "smepo_search": "search"}
 CONDITIONS = {"smepo_math": smepo_math.CHECKS, "smepo_code": smepo_code.CHECKS, "smepo_search": smepo_search.CHECKS}
 
@@ -134,6 +134,11 @@ def _lines(evidence: Evidence) -> list[str]:
             f"- **Does hiding what is rewarded teach more than no hint?** SMEPO ends at {ends[SMEPO]} held-out success,"
             f" GRPO at {ends[GRPO]}: {minus(SMEPO, GRPO)}. Sooner? {sooner[0].upper()}{sooner[1:]}."
         )
+    if {START, SMEPO, GRPO} <= present:
+        arms = {GRPO: "GRPO", SMEPO: "SMEPO", FULL: "full trace", "random@wide": "random mask"}
+        gains = [f"{words} {minus(arm, START)}" for arm, words in arms.items() if arm in present]
+        start = evidence.points(START, "mean_at_k").mean()
+        lines.append(f"- **What is learned at all?** Against the warm start's {start:.1f} %: {'; '.join(gains)}.")
     if {FULL, GRPO} <= present:
         lines.append(f"- **Does the full trace hurt?** Full trace against GRPO: {minus(FULL, GRPO)}.")
     if {FULL, SMEPO} <= present:
@@ -146,11 +151,11 @@ def _lines(evidence: Evidence) -> list[str]:
     hints = {"smepo@sparse": "SMEPO", "full@sparse": "full trace", "random@sparse": "random mask"}
     shown = [f"{words} {minus(arm, 'grpo@sparse')}" for arm, words in hints.items() if {arm, "grpo@sparse"} <= present]
     if shown:
-        start, end = (evidence.points("grpo@sparse", name).mean() for name in ("start_mean_at_k", "mean_at_k"))
-        lines.append(
-            f"- **And where plain questions are hardly ever solved?** GRPO goes from {start:.1f} to {end:.1f} % "
-            f"held-out success. Against it: {'; '.join(shown)}."
-        )
+        end = f"GRPO ends at {evidence.points('grpo@sparse', 'mean_at_k').mean():.1f} % held-out success"
+        if "start@sparse" in present:
+            start = evidence.points("start@sparse", "mean_at_k").mean()
+            end += f", {minus('grpo@sparse', 'start@sparse')} from the warm start's {start:.1f} %"
+        lines.append(f"- **And where plain questions are hardly ever solved?** {end}. Against it: {'; '.join(shown)}.")
     return lines
 
 

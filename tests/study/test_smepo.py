@@ -37,6 +37,15 @@ def test_arms_differ_in_the_hint_alone():
         assert sparse.recipe == own.recipe and sparse.training == own.training
 
 
+def test_the_warm_start_is_examined_as_all_are_at_their_end():
+    for condition in ("wide", "sparse"):
+        start, plain = (SMEPO_MATH.config(f"{name}@{condition}", 3, "small") for name in ("start", "grpo"))
+        assert start.training == replace(plain.training, updates=1, learning_rate=0.0)
+        assert start.evaluation == replace(plain.evaluation, formats=())
+        for part in ("world", "policy", "warmstart", "recipe", "schedule"):
+            assert getattr(start, part) == getattr(plain, part)
+
+
 def test_the_second_tier():
     plain = SMEPO_MATH.config("grpo@wide", 3, "small")
     for name in SECOND:
@@ -53,7 +62,7 @@ def test_the_second_tier():
 @pytest.mark.parametrize("tier", ["smoke", "small"])
 def test_every_cell_is_a_run_of_its_own(tier):
     hashes = [config_hash(SMEPO_MATH.config(arm, 0, tier)) for arm in SMEPO_MATH.arms]
-    assert len(set(hashes)) == len(hashes) == 29
+    assert len(set(hashes)) == len(hashes) == 31
     cells = SMEPO_MATH.cells(tier, seeds=1)
     assert cells[0].arm == "grpo@wide" and all(arm.core == (name.split("@")[0] in ("grpo", "full", "smepo", "random")
                and name.endswith("@wide")) for name, arm in SMEPO_MATH.arms.items())  # fmt: skip

@@ -54,7 +54,9 @@ def test_findings_are_those_of_the_rules():
         SMEPO: arm((0.1, 0.5, 0.5, 0.5), **copied | {"copied_full": 0.3}),
         FULL: arm(**copied),
     }
-    lines = "\n".join(smepo_summary._lines(evidence(arms | {"random@wide": arm((0.1, 0.1, 0.1, 0.1), seeds=5)})))
+    arms |= {"random@wide": arm((0.1, 0.1, 0.1, 0.1), seeds=5), "start@wide": arm((0.1, 0.1, 0.1, 0.2))}
+    lines = "\n".join(smepo_summary._lines(evidence(arms)))
+    assert "Against the warm start's 20.0 %: GRPO +20.0 [+20.0, +20.0] points, 10 seeds; SMEPO +30.0" in lines
     assert "SMEPO ends at 50.0 % held-out success, GRPO at 40.0 %: +10.0 [+10.0, +10.0] points, 10 seeds" in lines
     assert "Target 40.0 %: reached by 10 of 10 runs" in lines
     assert "warm starts gave that answer in 40 % of responses (40 to 40 from seed to seed)" in lines
@@ -64,9 +66,13 @@ def test_findings_are_those_of_the_rules():
 
 
 def test_what_is_found_where_plain_questions_are_hardly_ever_solved():
-    arms = {"grpo@sparse": arm((0.1, 0.1, 0.1, 0.2), start_mean_at_k=0.1), "full@sparse": arm((0.1, 0.1, 0.1, 0.1))}
+    arms = {"grpo@sparse": arm((0.1, 0.1, 0.1, 0.2)), "full@sparse": arm((0.1, 0.1, 0.1, 0.1))}
     lines = "\n".join(smepo_summary._lines(evidence(arms)))
-    assert "GRPO goes from 10.0 to 20.0 % held-out success." in lines
+    assert "GRPO ends at 20.0 % held-out success. Against" in lines
+    lines += "\n".join(smepo_summary._lines(evidence(arms | {"start@sparse": arm((0.1, 0.1, 0.1, 0.15))})))
+    assert (
+        "GRPO ends at 20.0 % held-out success, +5.0 [+5.0, +5.0] points, 5 seeds from the warm start's 15.0 %" in lines
+    )
     assert "Against it: full trace -10.0 [-10.0, -10.0] points, 5 seeds." in lines
     assert "hardly ever solved" not in "\n".join(smepo_summary._lines(evidence({GRPO: arm()})))
 
