@@ -190,6 +190,7 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
             if what == "success" and (ends := final(tables.runs, arm, "mean_at_k")):
                 interval = t_interval(list(ends.values()))
                 last = interval.estimate
+                untrained(ax.axhline, tables.runs)
                 draw_interval(
                     ax, interval, tables.runs.loc[tables.runs["arm"] == arm, "updates"].max(), look(arm), f"{arm} end"
                 )
@@ -206,9 +207,10 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
     caption = (
         f"{style.seeds_text(tables.runs, arms)}. Thin: every run (reward and mixed groups: mean of the last "
         f"{smoothing} updates). Bold: their mean with its pointwise 95 % t interval; its last value in the corner. "
-        "Marker: success at the end, on all held-out questions; lines: on the first of them. Grey: GRPO's mean. "
-        "Evaluation never shows a hint; training queries are harder than the held-out ones on average. Only groups "
-        "with mixed rewards carry a gradient. Planted answers: of responses to full traces with a wrong answer planted."
+        "Marker: success at the end, on all held-out questions; dotted: the warm start's; lines: on the first of them. "
+        "Grey: GRPO's mean. Evaluation never shows a hint; training queries are harder than the held-out ones on "
+        "average. Only groups with mixed rewards carry a gradient. Planted answers: of responses to full traces with a "
+        "wrong answer planted."
     )
     return style.finish(figure, "What is learned, and what reward says of it", caption, tables.runs)
 
