@@ -27,6 +27,7 @@ LOOKS = {
     "full": style.Look("#d55e00", "-", "o"),
     "smepo": style.Look("#0b559f", "-", "v"),
     "random": style.Look("#009371", style.DASHDOT, "P"),
+    "words": style.Look("#5fb89b", style.DOTTED, "P"),
     "full_cut": style.Look("#a34700", style.DASHED, "s"),
     "numerals": style.Look("#3a86b9", style.DASHED, "^"),
     "defects": style.Look("#882255", style.DOTTED, "h"),
@@ -41,7 +42,7 @@ LOOKS = {
     "ghpo_smepo": style.Look("#c0507a", "-", "d"),
 }
 SHORT = {
-    "grpo": "GRPO", "full": "full trace", "smepo": "SMEPO", "random": "random mask", "full_cut": "full, last line cut",
+    "grpo": "GRPO", "full": "full trace", "smepo": "SMEPO", "random": "random mask", "words": "random words", "full_cut": "full, last line cut",
     "numerals": "SMEPO, numerals", "defects": "numerals, as released", "prefix25": "prefix 25 %",
     "prefix50": "prefix 50 %", "prefix75": "prefix 75 %", "sft": "SFT", "sft_rl": "SFT, then GRPO", "luffy": "LUFFY",
     "ghpo": "GHPO", "ghpo_smepo": "GHPO + SMEPO", "found": "SMEPO, found only",
