@@ -42,7 +42,8 @@ LOOKS = {
     "ghpo_smepo": style.Look("#c0507a", "-", "d"),
 }
 SHORT = {
-    "grpo": "GRPO", "full": "full trace", "smepo": "SMEPO", "random": "random mask", "words": "random words", "full_cut": "full, last line cut",
+    "grpo": "GRPO", "full": "full trace", "smepo": "SMEPO", "random": "random mask", "words": "random words",
+    "full_cut": "full, last line cut",
     "numerals": "SMEPO, numerals", "defects": "numerals, as released", "prefix25": "prefix 25 %",
     "prefix50": "prefix 50 %", "prefix75": "prefix 75 %", "sft": "SFT", "sft_rl": "SFT, then GRPO", "luffy": "LUFFY",
     "ghpo": "GHPO", "ghpo_smepo": "GHPO + SMEPO", "found": "SMEPO, found only",
