@@ -113,6 +113,7 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
                 f"smepo-{name}-learns-{condition}",
                 f"Training with {words} raises success on plain questions{where}",
                 (f"{name}@{condition}", f"start@{condition}"), **own,
+                remark="Posed after these arms had been run, with the rule of all comparisons",
             )
             for condition, where in (("wide", ""), ("sparse", " that were hardly ever solved"))
             for name, words in (("full", "full traces"), ("smepo", "masked traces"))
