@@ -274,7 +274,7 @@ def accuracy(tables: Tables, study: Study) -> Figure:
     caption = (
         f"{style.seeds_text(tables.runs, values)}, held-out questions without a hint at the last update. Points: every "
         "run, and on the right every pair of runs that share a seed. Marker and bar: mean and 95 % t interval; arrows: "
-        "beyond the panel. Dotted: the warm start."
+        "beyond the panel. Dotted: the study's own warm start."
     )
     return style.finish(figure, "Held-out success by what training showed", caption, tables.runs)
 

@@ -75,6 +75,17 @@ def test_learning_and_reward_stand_side_by_side(drawn):
     assert line(axes[2, 2], f"{SMEPO} mixed mean").get_ydata()[-1] == pytest.approx(25)
 
 
+def test_the_last_evaluation_asks_more_and_stands_apart():
+    tables = made({FULL: arm((0.1, 0.2, 0.3, 0.6), seeds=SEEDS), "start@wide": arm((0.1, 0.1, 0.1, 0.15), seeds=SEEDS)})
+    tables.evals["queries"] = np.where(tables.evals["update"] == 60, 32, 8)
+    ax = np.array(guidance.convergence(tables, SMEPO_MATH).axes).reshape(3, 4)[0, 1]
+    along = line(ax, f"{FULL} success mean")
+    assert along.get_xdata().tolist() == [0, 20, 40] and along.get_ydata().tolist() == pytest.approx([10, 20, 30])
+    end = line(ax, f"{FULL} end mean")
+    assert (end.get_xdata()[0], end.get_ydata()[0]) == pytest.approx((60, 60)) and "60 %" in texts(ax)
+    assert [15, 15] in [pytest.approx(one.get_ydata()) for one in ax.lines if len(one.get_ydata()) == 2]
+
+
 def test_copies_along_the_way_have_a_row_where_they_were_asked():
     tables = made({FULL: arm(seeds=SEEDS, planted=(0.4, 0.5, 0.7, 0.9)), GRPO: arm(seeds=SEEDS)})
     figure = guidance.convergence(tables, SMEPO_MATH)
