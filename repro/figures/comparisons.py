@@ -216,9 +216,9 @@ def name_rows(ax: Axes, study: Study, arms: Sequence[str]) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def warm_start(line: object, runs: pd.DataFrame, arms: Sequence[str]) -> None:
-    """A dotted line at the mean of the warm starts, each seed once."""
-    start = runs[runs["arm"].isin(list(arms))].groupby("seed")["start_mean_at_k"].first().dropna()
+def warm_start(line: object, runs: pd.DataFrame, arms: Sequence[str], column: str = "start_mean_at_k") -> None:
+    """A dotted line at the mean of the warm starts, each seed once: what runs of `arms` have of them in `column`."""
+    start = runs[runs["arm"].isin(list(arms))].groupby("seed")[column].first().dropna()
     if len(start):
         line(100 * start.mean(), color=style.MUTED, lw=0.8, ls=style.DOTTED, zorder=1)
 

@@ -5,7 +5,7 @@ Arms are named `<hint>@<condition>`, alike in all studies of it; colours and sho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.figures import style
-from repro.figures.comparisons import draw_estimate, draw_interval, final, inside
+from repro.figures.comparisons import draw_estimate, draw_interval, final, inside, warm_start
 from repro.figures.cost import fan
 from repro.figures.curves import SMALL_PANEL, SeedCurve, band, draw_bundle, mark_x, seed_curves
 from repro.study.definition import Study
+from repro.study.smepo_arms import START
 from repro.study.statistics import Interval, paired_t_interval, t_interval
 from repro.study.tables import Tables
 from repro.study.targets import success
@@ -55,7 +56,7 @@ HEADS = {
     "doubting": "warm start doubts hints",
     "sparse": "hardly any success to learn from",
 }
-REFERENCE, UNTRAINED = "grpo", "start"
+REFERENCE = "grpo"
 
 
 def hint(arm: str) -> str:
@@ -82,17 +83,16 @@ def reference_of(arm: str) -> str:
     return f"{REFERENCE}@{arm.partition('@')[2]}"
 
 
-def untrained(line: Callable[..., object], runs: pd.DataFrame, condition: str = PAPER) -> None:
+def untrained(line: object, runs: pd.DataFrame, condition: str = PAPER) -> None:
     """A dotted line at the success of the warm starts, on the questions that every arm is asked at its end."""
-    if values := final(runs, f"{UNTRAINED}@{condition}", "mean_at_k"):
-        line(np.mean(list(values.values())), color=style.MUTED, lw=0.8, ls=style.DOTTED, zorder=1)
+    warm_start(line, runs, [f"{START}@{condition}"], "mean_at_k")
 
 
 def rows_of(tables: Tables, study: Study, column: str = "mean_at_k", reference: bool = True) -> list[tuple[str, str]]:
     """(arm, "") of arms that have the column's value, grouped by what they test, with ("", head) above each group."""
     groups: dict[str, list[str]] = {"the paper's clip": core_arms(study), "other hints": [], "other methods": []}
     for name, arm in study.arms.items():
-        if arm.core or hint(name) == UNTRAINED:  # a line, where it is drawn
+        if arm.core or hint(name) == START:  # a line, where it is drawn
             continue
         head = HEADS.get(arm.condition, arm.condition)
         if arm.condition == PAPER:
@@ -364,5 +364,5 @@ def doubt(tables: Tables, study: Study) -> Figure:
 
 def sparse(tables: Tables, study: Study) -> Figure:
     """Where plain GRPO finds enough to learn from, and where it does not."""
-    names = {PAPER: "the study's own", "sparse": "hardly any success to learn from"}
+    names = {PAPER: "the study's own", "sparse": HEADS["sparse"]}
     return conditions(tables, study, names, "Where plain GRPO is stuck")

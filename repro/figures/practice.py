@@ -9,9 +9,9 @@ from scipy.stats import spearmanr
 
 from repro.figures import style
 from repro.figures.comparisons import draw_interval, final
-from repro.figures.guidance import HEADS, METHODS, PAPER, REFERENCE, UNTRAINED, hint, look, short, untrained
+from repro.figures.guidance import HEADS, METHODS, PAPER, REFERENCE, hint, look, short, untrained
 from repro.study.definition import Study
-from repro.study.smepo_arms import Profile, profiles
+from repro.study.smepo_arms import START, Profile, profiles
 from repro.study.statistics import t_interval
 from repro.study.tables import Tables
 
@@ -32,7 +32,7 @@ def places(tables: Tables, study: Study, condition: str) -> dict[str, dict[int, 
     """
     known, found = profiles(tables, f"{REFERENCE}@{condition}"), {}
     for name, arm in study.arms.items():
-        if arm.condition != condition or hint(name) in (*METHODS, UNTRAINED):
+        if arm.condition != condition or hint(name) in (*METHODS, START):
             continue
         shown = dict(arm.settings)["guidance"]
         ends = final(tables.runs, name, "mean_at_k")
@@ -54,25 +54,22 @@ def rank_correlations(points: dict[str, dict[int, tuple[float, float]]]) -> list
 @style.styled
 def practice(tables: Tables, study: Study) -> Figure:
     """How often the way is lost under an arm's hint before training, against success without a hint after it."""
-    conditions = [PAPER] + [name for name in ("sparse",) if f"{REFERENCE}@{name}" in study.arms]
-    figure, axes = style.panels(1, len(conditions), 3.1, sharey=True)
-    drawn, correlations = [], []
-    for ax, condition in zip(axes[0], conditions, strict=True):
-        points = places(tables, study, condition)
-        _panel(ax, points)
-        untrained(ax.axhline, tables.runs, condition)
-        drawn += points
-        ax.set_title("the study's own questions" if condition == PAPER else HEADS[condition], weight="bold")
-        ax.set_xlabel("responses that lose the way under the\narm's hint, before training, %")
-        if values := rank_correlations(points):
-            ends = dict.fromkeys(f"{value:.2f}" for value in (min(values), max(values)))
-            correlations.append(f"{ax.get_title()} {' to '.join(ends)}")
+    titles = {PAPER: "the study's own questions", "sparse": HEADS["sparse"]}
+    titles = {name: title for name, title in titles.items() if f"{REFERENCE}@{name}" in study.arms}
+    figure, axes = style.panels(1, len(titles), 3.1, sharey=True)
     axes[0, 0].set_ylabel("final held-out success, %")
     axes[0, 0].set_ylim(0, 100)
-    for ax, condition in zip(axes[0], conditions, strict=True):
+    drawn, correlations = [], []
+    for ax, (condition, title) in zip(axes[0], titles.items(), strict=True):
         points = places(tables, study, condition)
-        ends = [(np.mean([y for _, y in of_arm.values()]), name) for name, of_arm in points.items()]
-        style.label_ends(ax, [(y, short(name, study), look(name).colour) for y, name in ends])
+        _panel(ax, points, study)
+        untrained(ax.axhline, tables.runs, condition)
+        ax.set_title(title, weight="bold")
+        ax.set_xlabel("responses that lose the way under the\narm's hint, before training, %")
+        drawn += points
+        if values := rank_correlations(points):
+            ends = dict.fromkeys(f"{value:.2f}" for value in (min(values), max(values)))
+            correlations.append(f"{title} {' to '.join(ends)}")
     ranks = f" Spearman's rank correlation over arms, from seed to seed: {'; '.join(correlations)}."
     caption = (
         f"{style.seeds_text(tables.runs, drawn)}. Across: the warm start's responses to training questions with the "
@@ -82,11 +79,15 @@ def practice(tables: Tables, study: Study) -> Figure:
     return style.finish(figure, "What a hint leaves to find, and what is learned", caption, tables.runs)
 
 
-def _panel(ax: Axes, points: dict[str, dict[int, tuple[float, float]]]) -> None:
+def _panel(ax: Axes, points: dict[str, dict[int, tuple[float, float]]], study: Study) -> None:
+    """Every run and every arm's mean, with the arms' names at the right; the panel's height must be final."""
     ax.set_xlim(0, 100)
     if not points:
         style.empty(ax, "not measured yet")
+    names = []
     for name, of_arm in points.items():
         x, y = zip(*of_arm.values(), strict=True)
         ax.plot(x, y, ls="", marker="o", ms=1.9, mew=0, color=look(name).colour, alpha=0.6, label=f"{name} seeds")
         draw_interval(ax, t_interval(y), float(np.mean(x)), look(name), name, size=4.5)
+        names.append((float(np.mean(y)), short(name, study), look(name).colour))
+    style.label_ends(ax, names)

@@ -126,6 +126,10 @@ def _lines(evidence: Evidence) -> list[str]:
         gap = difference(evidence, arm, other)
         return f"{spelled(gap, 'points')}, {gap.n} seeds" if gap.n else spelled(gap)
 
+    def each(arms: dict[str, str], other: str) -> str:
+        """What the arms of {name: words} that have runs differ by from another."""
+        return "; ".join(f"{words} {minus(arm, other)}" for arm, words in arms.items() if arm in present)
+
     lines = _conditions(evidence)
     if {SMEPO, GRPO} <= present:
         ends = {arm: f"{evidence.points(arm, 'mean_at_k').mean():.1f} %" for arm in (SMEPO, GRPO)}
@@ -136,9 +140,8 @@ def _lines(evidence: Evidence) -> list[str]:
         )
     if {START, SMEPO, GRPO} <= present:
         arms = {GRPO: "GRPO", SMEPO: "SMEPO", FULL: "full trace", "random@wide": "random mask"}
-        gains = [f"{words} {minus(arm, START)}" for arm, words in arms.items() if arm in present]
         start = evidence.points(START, "mean_at_k").mean()
-        lines.append(f"- **What is learned at all?** Against the warm start's {start:.1f} %: {'; '.join(gains)}.")
+        lines.append(f"- **What is learned at all?** Against the warm start's {start:.1f} %: {each(arms, START)}.")
     if {FULL, GRPO} <= present:
         lines.append(f"- **Does the full trace hurt?** Full trace against GRPO: {minus(FULL, GRPO)}.")
     if {FULL, SMEPO} <= present:
@@ -148,14 +151,15 @@ def _lines(evidence: Evidence) -> list[str]:
     shown = [f"{words} {minus(SMEPO, arm)}" for arm, words in controls.items() if {arm, SMEPO} <= present]
     if shown:
         lines.append(f"- **Does it matter what is hidden?** SMEPO against {'; '.join(shown)}.")
-    hints = {"smepo@sparse": "SMEPO", "full@sparse": "full trace", "random@sparse": "random mask"}
-    shown = [f"{words} {minus(arm, 'grpo@sparse')}" for arm, words in hints.items() if {arm, "grpo@sparse"} <= present]
-    if shown:
+    arms = {"smepo@sparse": "SMEPO", "full@sparse": "full trace", "random@sparse": "random mask"}
+    if "grpo@sparse" in present and present & set(arms):
         end = f"GRPO ends at {evidence.points('grpo@sparse', 'mean_at_k').mean():.1f} % held-out success"
         if "start@sparse" in present:
             start = evidence.points("start@sparse", "mean_at_k").mean()
             end += f", {minus('grpo@sparse', 'start@sparse')} from the warm start's {start:.1f} %"
-        lines.append(f"- **And where plain questions are hardly ever solved?** {end}. Against it: {'; '.join(shown)}.")
+        lines.append(
+            f"- **And where plain questions are hardly ever solved?** {end}. Against it: {each(arms, 'grpo@sparse')}."
+        )
     return lines
 
 
@@ -169,8 +173,7 @@ def _copying(evidence: Evidence) -> list[str]:
     return [
         "- **Is it copied?** Shown full traces with a wrong answer planted, warm starts gave that answer in "
         f"{starts.mean():.0f} % of responses ({starts.min():.0f} to {starts.max():.0f} from seed to seed). Training "
-        f"changed it by {'; '.join(changes)}. At the "
-        f"end, full trace minus SMEPO {spelled(gap, 'points')}."
+        f"changed it by {'; '.join(changes)}. At the end, full trace minus SMEPO {spelled(gap, 'points')}."
     ]
 
 

@@ -43,6 +43,6 @@ def test_a_world_that_calls_the_way_a_plan():
     assert practice.lost({"": {"mean": 0.1}}, "") is None and practice.lost({}, "full") is None
 
 
-def test_without_profiles(tables):
+def test_without_profiles():
     figure = practice.practice(made({"smepo@wide": arm(seeds=1)}), SMEPO_MATH)
     assert all("not measured yet" in [text.get_text() for text in ax.texts] for ax in figure.axes)
