@@ -154,8 +154,8 @@ def test_reproduce_reports_a_failing_notebook_and_goes_on(tmp_path, monkeypatch)
 
 
 def test_a_cell_that_hangs_and_a_kernel_that_dies_are_failures_of_their_cell(tmp_path):
-    hanging = write(tmp_path / "hang{0}.ipynb", "import time", "time.sleep(60)", "1")  # papermill fills in braces
-    execution = notebooks.execute(hanging, {"n": 2}, tmp_path / "o{u}t.ipynb", timeout=3)
+    hanging = write(tmp_path / "hang{0}.ipynb", "import time", "time.sleep(300)", "1")  # papermill fills in braces
+    execution = notebooks.execute(hanging, {"n": 2}, tmp_path / "o{u}t.ipynb", timeout=8)
     assert execution.failure.cell == 4 and execution.failure.traceback.startswith("CellTimeoutError")
     assert nbformat.read(tmp_path / "o{u}t.ipynb", 4).metadata.repro.parameters["n"] == 2
     dying = write(tmp_path / "die.ipynb", "import os; os._exit(1)", "1")

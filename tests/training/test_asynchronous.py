@@ -30,6 +30,7 @@ from repro.training.loop import train
 from repro.training.sampling import Sampler
 from tests.training.stand_ins import learn
 
+PATIENCE = 300  # seconds: only what hangs takes as long, however busy the machine
 WORLD = ArithmeticConfig(
     names=6, max_length=2, max_distractors=0, train_queries=8, heldout_queries=2, levels=(("easy", 1, 2),)
 )
@@ -62,7 +63,7 @@ def put(policy, weights):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
