@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from repro.study import bill
+from repro.study import bill, progress
 from repro.study.survival import TimeRatio, paired_time_ratio
 from repro.study.tables import Tables
 
@@ -30,16 +30,8 @@ def success(tables: Tables, arm: str) -> pd.DataFrame:
 
 def spent(tables: Tables, arm: str, axis: str) -> pd.DataFrame:
     """What was spent up to each update on an axis of AXES, a column a seed; evaluation and the warm start are free."""
-    rows = tables.curves[tables.curves["arm"] == arm].sort_values(["seed", "update"])
-    cost = {
-        "updates": lambda: pd.Series(1.0, rows.index),
-        "tokens": lambda: rows["generated_tokens"].astype(float),
-        "hours": lambda: (rows["seconds_generate"] + rows["seconds_update"]).astype(float) / 3600,
-    }[axis]()
-    total = cost.fillna(0.0).groupby(rows["seed"]).cumsum()
-    return pd.DataFrame({"seed": rows["seed"], "update": rows["update"], "spent": total}).pivot(
-        index="update", columns="seed", values="spent"
-    )
+    name, unit = {"tokens": ("generated_tokens", 1), "hours": ("seconds", 3600)}.get(axis, (axis, 1))
+    return progress.spent(progress.only(tables, arm), name).div(unit).droplevel("arm").unstack("seed")
 
 
 def reached(curve: pd.Series, target: float, hold: int = HOLD) -> int | None:
