@@ -49,22 +49,28 @@ def hide(text: str, spans: Iterable[Span]) -> str:
 
 # Numerals: the kinds of the released rule in its order; the first that matches at a position wins.
 _N = r"(?:\d+\.\d+|\.\d+|\d+)"
-_DIGITS_IN_BRACES = r"\{[^{}]*\d[^{}]*\}"
-_UNSIGNED = (
-    rf"\\[dt]?frac{_DIGITS_IN_BRACES}{_DIGITS_IN_BRACES}",
-    rf"\\sqrt(?:\[[^\[\]]*\])?{_DIGITS_IN_BRACES}",
-)
-_SIGNED = (
-    rf"{_N}\s*\\times\s*10\^(?:\{{[+-]?\d+\}}|[+-]?\d+)",
-    rf"{_N}/{_N}",
-    rf"{_N}\\?%",
-    rf"{_N}[eE][+-]?\d+",
-    rf"{_N}",
-)
-_NUMERAL = re.compile(rf"{'|'.join(_UNSIGNED)}|(?P<sign>[+-])?(?:{'|'.join(_SIGNED)})")
+_DIGITS_IN_BRACES = r"\s*\{[^{}]*\d[^{}]*\}"
+
+
+def _rule(division: str, percent: str) -> re.Pattern[str]:
+    unsigned = (
+        rf"\\[dDtT]?frac{_DIGITS_IN_BRACES}{_DIGITS_IN_BRACES}",
+        rf"\\sqrt(?:\s*\[[^\[\]]*\d[^\[\]]*\])?{_DIGITS_IN_BRACES}",
+    )
+    signed = (
+        rf"{_N}\s*\\times\s*10\s*\^\s*\{{?[+-]?\d+\}}?",
+        rf"{_N}{division}[+-]?{_N}",
+        rf"{_N}{percent}",
+        rf"{_N}[eE][+-]?\d+",
+        rf"{_N}",
+    )
+    return re.compile(rf"{'|'.join(unsigned)}|(?P<sign>[+-])?(?:{'|'.join(signed)})")
+
+
+_RELEASED = _rule(division=r"\s*/\s*", percent=r"\s*%")  # of "24 / 3 = 8" one number is left, its operator gone
+_REPAIRED = _rule(division="/", percent=r"\s*\\?%")
 _LABEL = re.compile(
-    r"\b(?:step|case|part|subcase|problem|example|exercise|lemma|theorem|claim|stage|round)\s+(?P<number>\d+)(?!\.?\d)",
-    re.IGNORECASE,
+    r"\b(?:step|case|part|subcase|problem|example|exercise|lemma|theorem|claim|stage|round)\s+\d+\b", re.IGNORECASE
 )
 _OPENS_A_VALUE = set("=([{<>,;:^_&|$*/+-~")  # after one of these, a touching + or - is a sign, not an operator
 
@@ -73,10 +79,11 @@ def numerals(text: str, keep_operators: bool = True) -> Iterator[tuple[int, int]
     r"""Where numbers stand: (start, end) of fractions, roots, powers of ten, a/b, percentages, decimals, integers.
 
     A leading + or - is part of a number only if no value stands before it: "= -5" is one number, "n-1" and
-    "plum -6" are a quantity, an operator and a number. `keep_operators=False` takes every touching sign, as the
-    released code does. Nested LaTeX (``\frac{\sqrt{3}}{2}``) falls through to its parts.
+    "plum -6" are a quantity, an operator and a number; "24 / 3" is two numbers where "2/3" is one.
+    `keep_operators=False` takes every touching sign and every division, as the released code does. Nested LaTeX
+    (``\frac{\sqrt{3}}{2}``) falls through to its parts.
     """
-    for match in _NUMERAL.finditer(text):
+    for match in (_REPAIRED if keep_operators else _RELEASED).finditer(text):
         start = match.start()
         if match["sign"] and keep_operators:
             before = text[:start].rstrip(" \t")
@@ -97,25 +104,19 @@ class Nothing:
 class Numerals:
     """Every numeral of the trace, restated givens, indices, exponents and list markers included; labels are kept.
 
-    `defects=True` is the released code as it stands: a + or - that touches a number vanishes with it ("3+4" loses
-    its operator), and "Step 1" becomes a placeholder that is never restored.
+    `defects=True` is the released code as it stands: a + or - that touches a number, or a spaced division between two,
+    vanishes with it ("3+4" loses its operator), and "Step 1" becomes a placeholder that is never restored.
     """
 
     defects: bool = False
 
     def spans(self, query: Any) -> list[Span]:
-        text = query.trace
-        labels = list(_LABEL.finditer(text))
-        if self.defects:
-            broken = [Span(label.start(), label.end(), f"__STRUCTURAL_NUMBER_{NUMBER}__") for label in labels]
-        else:
-            broken = []
-        spared = [(label.start(), label.end()) for label in labels]
-        found = [
-            Span(start, end, NUMBER)
-            for start, end in numerals(text, keep_operators=not self.defects)
-            if not any(start < high and low < end for low, high in spared)
-        ]
+        labels = [match.span() for match in _LABEL.finditer(query.trace)]
+        rest = query.trace
+        for start, end in labels:
+            rest = rest[:start] + "x" * (end - start) + rest[end:]  # no number, and a value for what follows it
+        found = [Span(start, end, NUMBER) for start, end in numerals(rest, keep_operators=not self.defects)]
+        broken = [Span(start, end, f"__STRUCTURAL_NUMBER_{NUMBER}__") for start, end in labels if self.defects]
         return sorted(found + broken)
 
 
@@ -175,14 +176,15 @@ def _pieces(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", text)
 
 
-_FENCE = re.compile(r"^(?P<open>[ ]{0,3}```[^\n`]*\n)(?P<body>.*?)^[ ]{0,3}```[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"```[^\n`]*\n(?P<body>.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class CodeBlocks:
-    """The body of every closed triple-backtick block; the fences and the language tag stay.
+    """The body of every closed triple-backtick block, wherever its fences stand; fences and language tag stay.
 
-    Prose, inline code, unclosed fences, tilde fences and indented code are untouched.
+    Prose, inline code, unclosed fences, tilde fences and indented code are untouched. As in the released code a block
+    ends at the next fence, even one inside a string of the program: what is left of it then the leak audit finds.
     """
 
     def spans(self, query: Any) -> list[Span]:

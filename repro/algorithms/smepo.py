@@ -28,17 +28,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from repro.algorithms.guidance import WORDS, Measure, words
 from repro.algorithms.masks import CriticalPath, Masker, Nothing, Numerals, RandomMask, hide, units
 
-Split = Callable[[str], list[str]]  # text into tokens that join back to it
 
-
-def words(text: str) -> list[str]:
-    """Whitespace-separated words, each with the space after it: the tokens of a word-level policy."""
-    return re.findall(r"\A\s*\S+\s*|\S+\s*", text)
-
-
-def cut(trace: str, ratio: float, room: int, split: Split = words) -> str:
+def cut(trace: str, ratio: float, room: int, split: Callable[[str], list[str]] = words) -> str:
     """The first `ratio` of the trace's tokens, at most `room` of them, cut back to the last whole line.
 
     A cut without any newline is kept as it is. With ratio 1 and room enough, the last line still goes unless the trace
@@ -52,13 +46,13 @@ def cut(trace: str, ratio: float, room: int, split: Split = words) -> str:
 class Guided(NamedTuple):
     """A prompt, what of the trace it shows (masked, cut), and how it came about.
 
-    `status`: "guided"; "missing" (no trace) or "no room" (the plain prompt stands). `truncated`: the room, not the
-    ratio, cut the trace.
+    `status`: "guided"; "missing" (no trace), "no room" or "too short" (for the ratio to leave a token), where the plain
+    prompt stands. `truncated`: the room, not the ratio, cut the trace.
     """
 
     prompt: str
     shown: str
-    status: Literal["guided", "missing", "no room"]
+    status: Literal["guided", "missing", "no room", "too short"]
     truncated: bool
 
 
@@ -85,26 +79,23 @@ class ExpertTrace:
                 f"{self.max_prompt} at 1 or more (no trace at all is Unguided)"
             )
 
-    def guide(self, query: Any, split: Split = words) -> Guided:
-        """The guided prompt of a query that has `text`, `trace` and whatever the masker reads.
-
-        Lengths are counted in `split`'s tokens.
-        """
+    def guide(self, query: Any, measure: Measure = WORDS) -> Guided:
+        """The guided prompt of a query that has `text`, `trace` and whatever the masker reads; lengths in `measure`."""
         if not query.trace.strip():
             return Guided(query.text, "", "missing", False)
         trace = hide(query.trace, self.masker.spans(query))
         if self.last_line and not trace.endswith("\n"):
             trace += "\n"
-        room = self.max_prompt - sum(len(split(part)) for part in (query.text, self.intro, self.tail))
-        shown = cut(trace, self.ratio, room, split)
+        taken = measure.around + sum(len(measure.split(part)) for part in (query.text, self.intro, self.tail))
+        room, wanted = self.max_prompt - taken, int(self.ratio * len(measure.split(trace)))
+        shown = cut(trace, self.ratio, room, measure.split)
         if not shown:
-            return Guided(query.text, "", "no room", True)
-        prompt = query.text + self.intro + shown + self.tail
-        return Guided(prompt, shown, "guided", int(self.ratio * len(split(trace))) > room)
+            return Guided(query.text, "", "no room" if wanted else "too short", wanted > 0)
+        return Guided(query.text + self.intro + shown + self.tail, shown, "guided", wanted > room)
 
-    def prompt(self, query: Any, failures: int = 0) -> str:
+    def prompt(self, query: Any, failures: int = 0, measure: Measure = WORDS) -> str:
         """The text that the policy continues, however often it has failed: there is no gate."""
-        return self.guide(query).prompt
+        return self.guide(query, measure).prompt
 
 
 class Leaks(NamedTuple):
@@ -119,22 +110,37 @@ class Leaks(NamedTuple):
     answer: bool
 
 
-def audit(query: Any, guidance: ExpertTrace, split: Split = words) -> Leaks:
+LEAST = 3  # tokens of a line in a hidden block that is looked for: "else:" in the prose gives nothing away
+
+
+def audit(
+    query: Any, guidance: ExpertTrace, measure: Measure = WORDS, reward: Callable[[Any, str], float] | None = None
+) -> Leaks:
     """Compare what a masker hid with what the guided prompt still shows, as whole tokens ("12" is not in "112").
 
-    The released code has no such check.
+    Of a hidden block of several lines each line is a value. `reward(query, response)`, where a single response earns
+    one, also finds an answer that is not the target's own text: a program, say, that passes the tests. The released
+    code has no such check.
     """
-    shown = _tokens(guidance.guide(query, split).shown)
-    asked = _tokens(query.text)
-    hidden = dict.fromkeys(query.trace[span.start : span.end].strip() for span in guidance.masker.spans(query))
+    guided = guidance.guide(query, measure).shown
+    shown, asked = _tokens(guided), _tokens(query.text)
+    hidden = dict.fromkeys(
+        value for span in guidance.masker.spans(query) for value in _values(query.trace[span.start : span.end])
+    )
     surviving = [value for value in hidden if _occurs(_tokens(value), shown)]
     given = [value for value in surviving if _occurs(_tokens(value), asked)]
     target = _tokens(query.answer)
+    told = _occurs(target, shown) or (reward is not None and reward(query, guided) > 0)
     return Leaks(
         values=tuple(value for value in surviving if value not in given),
         given=tuple(given),
-        answer=_occurs(target, shown) and not _occurs(target, asked),
+        answer=told and not _occurs(target, asked),
     )
+
+
+def _values(hidden: str) -> list[str]:
+    lines = [line.strip() for line in hidden.splitlines() if line.strip()]
+    return lines if len(lines) < 2 else [line for line in lines if len(_tokens(line)) >= LEAST]
 
 
 def _tokens(text: str) -> list[str]:
@@ -146,19 +152,24 @@ def _occurs(needle: list[str], hay: list[str]) -> bool:
     return n > 0 and any(hay[i : i + n] == needle for i in range(len(hay) - n + 1))
 
 
-def survey(guidance: ExpertTrace, queries: Iterable[Any], split: Split = words) -> dict[str, int | float]:
+def survey(
+    guidance: ExpertTrace,
+    queries: Iterable[Any],
+    measure: Measure = WORDS,
+    reward: Callable[[Any, str], float] | None = None,
+) -> dict[str, int | float]:
     """How a training list is guided: counts of queries, to be logged before the first update.
 
-    `guided`, `missing` (no trace), `no_room`, `truncated` (by room); of the guided: `hides_nothing` and
+    `guided`, `missing` (no trace), `no_room`, `too_short`, `truncated` (by room); of the guided: `hides_nothing` and
     `hides_everything` (of the trace's words and numbers), `leaking` (a hidden value or the answer is still shown),
     `answer_given` (the question prints the answer, so that no mask can hide it); `hidden_share`, the mean share of
     words and numbers hidden. Raises ValueError if no query at all is guided: that would be GRPO under another name.
     """
-    names = "queries guided missing no_room truncated hides_nothing hides_everything leaking answer_given".split()
-    count: dict[str, int | float] = dict.fromkeys(names, 0)
+    status, found = "guided missing no_room too_short", "truncated hides_nothing hides_everything leaking answer_given"
+    count: dict[str, int | float] = dict.fromkeys(f"queries {status} {found}".split(), 0)
     shares = []
     for query in queries:
-        guided = guidance.guide(query, split)
+        guided = guidance.guide(query, measure)
         count["queries"] += 1
         count[guided.status.replace(" ", "_")] += 1
         if guided.status != "guided":
@@ -169,13 +180,14 @@ def survey(guidance: ExpertTrace, queries: Iterable[Any], split: Split = words) 
         shares.append(covered / len(places) if places else 0.0)
         count["hides_nothing"] += not spans
         count["hides_everything"] += bool(places) and covered == len(places)
-        leaks = audit(query, guidance, split)
+        leaks = audit(query, guidance, measure, reward)
         count["leaking"] += bool(leaks.values) or leaks.answer
         count["answer_given"] += _occurs(_tokens(query.answer), _tokens(query.text))
     if not count["guided"]:
         raise ValueError(
             f"none of {count['queries']} queries would be guided ({count['missing']} without a trace, "
-            f"{count['no_room']} without room for one): check the traces' column and max_prompt {guidance.max_prompt}"
+            f"{count['no_room']} without room for one, {count['too_short']} with one too short for ratio "
+            f"{guidance.ratio:g}): check the traces' column and max_prompt {guidance.max_prompt}"
         )
     return count | {"hidden_share": sum(shares) / len(shares)}
 
@@ -200,12 +212,12 @@ class EscalatingTrace:
         if not self.stages or not all(0 < ratio <= 1 for ratio in self.stages):
             raise ValueError(f"EscalatingTrace: stages {self.stages} must be shares above 0 and not above 1")
 
-    def prompt(self, query: Any, failures: int = 0) -> str:
+    def prompt(self, query: Any, failures: int = 0, measure: Measure = WORDS) -> str:
         """The prompt of the next group of a query whose last `failures` groups have failed in a row."""
         if failures < 1:
             return query.text
         ratio = self.stages[min(failures, len(self.stages)) - 1]
-        return dataclasses.replace(self.trace, ratio=ratio).prompt(query)
+        return dataclasses.replace(self.trace, ratio=ratio).prompt(query, measure=measure)
 
 
 def failures(visits: Iterable[Any], query: int) -> int:

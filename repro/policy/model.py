@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from repro.algorithms.guidance import Measure
 from repro.errors import ReproError
 from repro.policy.chat import Chat
 from repro.policy.decoder import Decoder, decoder, projection
@@ -67,6 +70,11 @@ class Policy:
     @property
     def end_token(self) -> int:
         return self.tokenizer.convert_tokens_to_ids(self.end) if self.end else self.tokenizer.eos_token_id
+
+    @cached_property
+    def measure(self) -> Measure:
+        """How long texts are for it, for guidance that has to fit a prompt."""
+        return Measure(partial(pieces, self.tokenizer.backend_tokenizer), len(self.prompt("")))
 
     @property
     def context(self) -> int:
@@ -125,6 +133,13 @@ class Policy:
         logging.disable_progress_bar()  # a bar for writing one file would break the display of the runs
         (self.adapters or self.model).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def pieces(tokenizer: Any, text: str) -> list[str]:
+    """The text cut where tokens begin: a piece a token, and they join back to it. `tokenizer`: a fast one's backend."""
+    starts = [start for start, _ in tokenizer.encode(text, add_special_tokens=False).offsets]
+    bounds = [0, *starts[1:], len(text)] if starts else []
+    return [text[a:b] for a, b in pairwise(bounds)]
 
 
 def word_tokenizer(words: list[str]):

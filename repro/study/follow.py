@@ -89,7 +89,8 @@ def follow(config: RunConfig, policy: Policy, queries: Sequence[Query], profile:
     # A learning rate of zero: the learner measures its gradient and leaves the weights as they are.
     learner = Learner(policy, config.recipe, replace(config.training, learning_rate=0.0))
     for number, (kind, (index, size)) in enumerate(picks.items()):
-        group = Group(number, index, queries[index], policy.prompt(config.recipe.guidance.prompt(queries[index])))
+        shown = config.recipe.guidance.prompt(queries[index], measure=policy.measure)
+        group = Group(number, index, queries[index], policy.prompt(shown))
         with torch.no_grad():
             draw(policy.decoder(), policy, [group], [size], config=config, update=0)
             members = [list(range(size))]

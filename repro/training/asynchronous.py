@@ -26,6 +26,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
@@ -33,9 +34,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from repro.algorithms.guidance import Measure
 from repro.errors import ReproError
 from repro.policy.decoder import Decoder, decoder
-from repro.policy.model import Policy, PolicyConfig
+from repro.policy.model import Policy, PolicyConfig, pieces
 from repro.policy.pretrained import CheckpointConfig, chat_of, fetch, load_tokenizer
 from repro.training.config import Asynchronous, RunConfig
 from repro.training.rollouts import Rollouts
@@ -219,6 +221,10 @@ class GeneratorPolicy:
         if isinstance(config, CheckpointConfig):
             self.context = min(self.context, config.context or self.context)
             self.talk = chat_of(config, load_tokenizer(fetch(config.checkpoint, config.revision)))
+
+    @cached_property
+    def measure(self) -> Measure:
+        return Measure(partial(pieces, self.tokenizer), len(self.prompt("")))
 
     def prompt(self, text: str) -> list[int]:
         return self.talk.prompt(text) if self.talk else self.encode(text)

@@ -209,7 +209,8 @@ def record(rollouts: Rollouts, metrics: dict, unit: accounting.Cost) -> dict:
 def check_context(config: RunConfig, policy: Policy, train: list[Query], heldout: dict[str, list[Query]]) -> None:
     """ReproError if a (first) prompt and a response may not fit the model's context."""
     queries = [environments.asked(config.world, q) for q in train + [q for level in heldout.values() for q in level]]
-    longest = max(len(policy.prompt(text)) for query in queries for text in probes.prompts(query, config))
+    texts = (text for query in queries for text in probes.prompts(query, config, policy.measure))
+    longest = max(len(policy.prompt(text)) for text in texts)
     context = policy.context
     if longest + config.training.max_new_tokens > context:
         raise ReproError(

@@ -19,13 +19,14 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from repro.algorithms.guidance import Unguided
+from repro.algorithms.guidance import WORDS, Measure, Unguided
 from repro.algorithms.smepo import EscalatingTrace, survey
-from repro.environments import asked
+from repro.environments import asked, multi_turn, reward
 from repro.environments.hinted import HINTED, Hinted
 from repro.environments.query import Query
 from repro.errors import ReproError
@@ -41,15 +42,15 @@ FULL = "full"
 ALL_FAILED = sys.maxsize  # failures in a row after which guidance that waits for them is fully open
 
 
-def with_hint(query: Query, guidance: Any) -> Query:
+def with_hint(query: Query, guidance: Any, measure: Measure = WORDS) -> Query:
     """The question as training asks it under `guidance`."""
-    return replace(query, text=guidance.prompt(query, ALL_FAILED))
+    return replace(query, text=guidance.prompt(query, ALL_FAILED, measure))
 
 
-def with_planted_hint(query: Query, guidance: Any, config: RunConfig) -> Query:
+def with_planted_hint(query: Query, guidance: Any, config: RunConfig, measure: Measure = WORDS) -> Query:
     """The question with a hint from a trace that leads to a wrong answer. Graph and trace are the planted ones."""
     planted = hinted(config).plant(config.world, query, random.Random(f"plant:{query.id}"))
-    return with_hint(planted, guidance)
+    return with_hint(planted, guidance, measure)
 
 
 def hinted(config: RunConfig) -> Hinted:
@@ -71,14 +72,15 @@ def opening(train: list[Query], policy: Policy, config: RunConfig) -> Iterator[d
     if not isinstance(guidance, Unguided):
         trace = guidance.trace if isinstance(guidance, EscalatingTrace) else guidance
         try:
-            yield {"kind": "survey", "update": 0, **survey(trace, train)}
+            earned = None if multi_turn(config.world) else partial(reward, config.world)
+            yield {"kind": "survey", "update": 0, **survey(trace, train, policy.measure, earned)}
         except ValueError as error:
             raise ReproError(f"{config.arm}: {error}") from error
     if isinstance(config.evaluation, ProbedEvaluation):
         formats = {"": Unguided(), **FORMATS[type(config.world)]}
         items = train[: config.evaluation.format_queries]
         for name in config.evaluation.formats:
-            queries = [with_hint(asked(config.world, query), formats[name]) for query in items]
+            queries = [with_hint(asked(config.world, query), formats[name], policy.measure) for query in items]
             samples = config.evaluation.format_samples
             record, tried = _asked(policy, queries, samples, config, {"update": 0, "probe": "format", "format": name})
             world = hinted(config)
@@ -102,20 +104,20 @@ def asked_with_hints(
     full, outcome = FORMATS[type(config.world)][FULL], hinted(config).outcome
     own = [] if isinstance(guidance, Unguided) else [("planted_own", guidance)]
     for name, shown in [("planted_full", full), *own]:
-        queries = [with_planted_hint(query, shown, config) for query in items]
+        queries = [with_planted_hint(query, shown, config, policy.measure) for query in items]
         record, tried = _asked(policy, queries, 1, config, {"update": update, "probe": name})
         copied = [outcome(query, said) == "copied" for query, responses in tried for said in responses]
         yield record | {"copied": sum(copied) / len(copied)}
     if own:
-        queries = [with_hint(query, guidance) for query in items]
+        queries = [with_hint(query, guidance, policy.measure) for query in items]
         yield _asked(policy, queries, 1, config, {"update": update, "probe": "guided"})[0]
 
 
-def prompts(query: Query, config: RunConfig) -> list[str]:
+def prompts(query: Query, config: RunConfig, measure: Measure = WORDS) -> list[str]:
     """Every text that a question may be shown as, in training and in the probes."""
-    shown = [config.recipe.guidance.prompt(query, failures) for failures in (0, ALL_FAILED)]
+    shown = [config.recipe.guidance.prompt(query, failures, measure) for failures in (0, ALL_FAILED)]
     if isinstance(config.evaluation, ProbedEvaluation) and hinted(config):
-        shown.append(FORMATS[type(config.world)][FULL].prompt(query))  # no other format is longer
+        shown.append(FORMATS[type(config.world)][FULL].prompt(query, measure=measure))  # no other format is longer
     return shown
 
 

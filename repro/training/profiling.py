@@ -40,7 +40,8 @@ def take_profile(
 
     Raises ReproError for rewards other than 0 and 1, which have no success rate, and for a damaged profile.
     """
-    prompts = [policy.prompt(config.recipe.guidance.prompt(asked(config.world, query))) for query in queries]
+    guidance, measure = config.recipe.guidance, policy.measure
+    prompts = [policy.prompt(guidance.prompt(asked(config.world, query), measure=measure)) for query in queries]
     key = profile_key(policy, prompts, [query.answer for query in queries], config)
     path = data_folder() / "cache" / f"profile-{hashlib.sha256(_dump(key).encode()).hexdigest()[:12]}.jsonl"
     rows = _drawn(policy, queries, prompts, config, samples, path, key)

@@ -103,7 +103,7 @@ class Sampler:
     def _group(self, number: int, index: int) -> Group:
         query = self.queries[index]
         shown = environments.asked(self.config.world, query)
-        prompt = self.config.recipe.guidance.prompt(shown, failures(self.history.visits, index))
+        prompt = self.config.recipe.guidance.prompt(shown, failures(self.history.visits, index), self.policy.measure)
         return Group(number, index, query, self.policy.prompt(prompt))
 
     def _with_experts(self, update: int, groups: list[Group], sizes: list[int]) -> list[int]:

@@ -88,7 +88,7 @@ class Proposer:
     def task(self, query: Query) -> Task:
         """A query as a task; `goal` is the query's own text."""
         world = self.config.world
-        shown = self.config.recipe.guidance.prompt(environments.asked(world, query))
+        shown = self.config.recipe.guidance.prompt(environments.asked(world, query), measure=self.policy.measure)
         self.first[query.id] = self.policy.prompt(shown)
         return Task(query.id, Watched(environments.episode(world, query), query.text, self.met), query.text)
 

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from repro import environments
 from repro.algorithms.allocation import History, Profile
+from repro.algorithms.guidance import Measure
 from repro.algorithms.masks import Numerals, RandomMask
 from repro.algorithms.sgpo import SGPO
 from repro.algorithms.smepo import HINTS, ExpertTrace
@@ -30,6 +32,7 @@ from repro.config import override
 from repro.environments.maths_world import SETS
 from repro.environments.query import Query
 from repro.errors import ReproError
+from repro.policy.model import pieces
 from repro.study.paper_settings import PAPER
 
 # Released scripts: the trace stands in an earlier turn of the assistant. Real traces have no solution graph, which the
@@ -72,15 +75,12 @@ def guided_messages(
     def rendered(chat: list[dict]) -> str:
         return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
 
-    def split(text: str) -> list[str]:
-        spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        bounds = [0, *(start for start, _ in spans[1:]), len(text)] if spans else [0]
-        return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
-
     mark = "\N{BULLET}trace\N{BULLET}"  # what the template writes after a turn of the assistant counts too
     closing = rendered([*messages, {"role": "assistant", "content": mark}]).split(mark)[-1]
     query = Query(id=query_id, text=rendered(messages), answer="", level="", trace=trace)
-    found = replace(guidance, tail=closing, max_prompt=longest).guide(query, split)
+    found = replace(guidance, tail=closing, max_prompt=longest).guide(
+        query, Measure(partial(pieces, tokenizer.backend_tokenizer))
+    )
     if found.status != "guided":
         return messages
     return [*messages, {"role": "assistant", "content": guidance.intro + found.shown}]

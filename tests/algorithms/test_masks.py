@@ -51,6 +51,17 @@ OBSERVED = [
     (r"\frac{a}{b}", r"\frac{a}{b}", None),
     (r"\sqrt{x}", r"\sqrt{x}", None),
     ("one half", "one half", None),
+    ("24 / 3 = 8", "[NUMBER] = [NUMBER]", "[NUMBER] / [NUMBER] = [NUMBER]"),
+    ("7/-2", "[NUMBER]", None),
+    ("50 %", "[NUMBER]", None),
+    (r"50\%", r"[NUMBER]\%", "[NUMBER]"),
+    (r"\frac {1} {2}, \Tfrac{1}{2}", "[NUMBER], [NUMBER]", None),
+    (r"\sqrt [3] {8}, \sqrt[n]{8}", r"[NUMBER], \sqrt[n]{[NUMBER]}", None),
+    (r"2 \times 10 ^ {4}", "[NUMBER]", None),
+    ("Step 1.5", "__STRUCTURAL_NUMBER_[NUMBER]__[NUMBER]", "Step 1[NUMBER]"),
+    ("Case 3x = 9", "Case [NUMBER]x = [NUMBER]", None),
+    ("case 2/3", "__STRUCTURAL_NUMBER_[NUMBER]__/[NUMBER]", "case 2/[NUMBER]"),
+    ("Step 1 -5", "__STRUCTURAL_NUMBER_[NUMBER]__ [NUMBER]", "Step 1 -[NUMBER]"),
 ]
 
 
@@ -62,7 +73,7 @@ def test_numerals_do_what_the_released_rule_was_seen_to_do(trace, released, repa
 
 def test_every_kind_of_number_is_one_blank():
     latex = [r"\dfrac{12}{x1}", r"\tfrac{3y}{4}", r"\sqrt{2}", r"\sqrt[3]{2x}", r"-2 \times 10^5", r"1.5\times10^{-3}"]
-    for text in [*latex, "-7", "+0.25", ".5", "1e-3", "6.02E23", "12.5%", r"40\%", "-3/4"]:
+    for text in [*latex, "-7", "+0.25", ".5", "1e-3", "6.02E23", "12.5%", "-3/4"]:
         assert shown(Numerals(), text) == shown(Numerals(defects=True), text) == "[NUMBER]", text
 
 
@@ -78,7 +89,7 @@ def test_structural_labels_are_kept_in_any_case():
     words = "step case part subcase problem example exercise lemma theorem claim stage round"
     for word in [*words.split(), "CASE", "Theorem"]:
         assert shown(Numerals(), f"{word} 12: 3") == f"{word} 12: [NUMBER]"
-    assert shown(Numerals(), "Stepping 1, step 1.5, page 2") == "Stepping [NUMBER], step [NUMBER], page [NUMBER]"
+    assert shown(Numerals(), "Stepping 1, step 1.5, page 2") == "Stepping [NUMBER], step 1[NUMBER], page [NUMBER]"
     assert shown(Numerals(defects=True), "see Case 2 of 3") == "see __STRUCTURAL_NUMBER_[NUMBER]__ of [NUMBER]"
 
 
@@ -181,6 +192,13 @@ def test_code_blocks_lose_their_body_alone():
     trace = "Plan: sort.\n```python\nx = sorted(a)\nprint(x)\n```\nThen `print(x)`.\n```\n1\n```"
     expected = "Plan: sort.\n```python\n[CODE]\n```\nThen `print(x)`.\n```\n[CODE]\n```"
     assert shown(CodeBlocks(), trace) == expected
+    for block, left in (
+        ("```py\r\nx = 1\r\n```", "```py\r\n[CODE]\n```"),  # Windows line ends
+        ("```\nx = 1```", "```\n[CODE]\n```"),  # the closing fence ends a line of the program
+        ("- so:\n    ```py\n    x = 1\n    ``` and on", "- so:\n    ```py\n[CODE]\n``` and on"),  # in a list
+        ("> ```\n> x = 1\n> ```", "> ```\n[CODE]\n```"),  # in a quotation
+    ):
+        assert shown(CodeBlocks(), block) == left
     for untouched in ("```python\nx = 1\n", "~~~\nx = 1\n~~~", "    x = 1\n", "use `x` and ``` x ```", "no code"):
         assert shown(CodeBlocks(), untouched) == untouched
     assert shown(CodeBlocks(), "```\n```") == "```\n[CODE]\n```"  # an empty block: still one blank

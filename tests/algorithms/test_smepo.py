@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from repro.algorithms.allocation import Visit
-from repro.algorithms.guidance import Unguided
+from repro.algorithms.guidance import Measure, Unguided, words
 from repro.algorithms.masks import CodeBlocks, CriticalPath, Nothing, Numerals, RandomMask
-from repro.algorithms.smepo import HINTS, EscalatingTrace, ExpertTrace, Guided, audit, cut, failures, survey, words
+from repro.algorithms.smepo import HINTS, EscalatingTrace, ExpertTrace, Guided, audit, cut, failures, survey
 from repro.config import config_hash, from_dict, to_dict
 from repro.environments import guided_arithmetic
 from repro.environments.arithmetic import Step
@@ -107,6 +107,14 @@ def test_no_room_leaves_the_plain_prompt_and_is_counted():
     assert (counts["no_room"], counts["guided"], counts["missing"]) == (1, 1, 0)
 
 
+def test_a_ratio_that_leaves_nothing_is_not_called_lack_of_room():
+    short = ExpertTrace(Nothing(), ratio=0.25)
+    assert short.guide(row("b =4")) == Guided(row().text, "", "too short", False)
+    assert survey(short, [row(), row("b =4")])["too_short"] == 1
+    with pytest.raises(ValueError, match="1 with one too short for ratio 0.25"):
+        survey(short, [row("b =4")])
+
+
 def test_an_empty_trace_leaves_the_plain_prompt_and_is_counted():
     for trace in ("", " \n"):
         assert ExpertTrace().guide(row(trace)) == Guided(row().text, "", "missing", False)
@@ -123,8 +131,9 @@ def test_a_data_set_without_traces_is_refused():
 
 def test_lengths_are_counted_in_the_policys_tokens():
     guidance = ExpertTrace(Nothing(), intro="\n", tail="", max_prompt=len(row().text) + 1 + 6)
-    assert guidance.guide(row(), letters).shown == "a b :\n"  # six characters of room
+    assert guidance.guide(row(), Measure(letters)).shown == "a b :\n"  # six characters of room
     assert guidance.guide(row()).shown == TRACE + "\n"  # as words it all fits
+    assert guidance.guide(row(), Measure(letters, around=1)).shown == "a b :"  # a template takes one of them
 
 
 def test_the_audit_finds_what_is_still_shown():
@@ -134,6 +143,29 @@ def test_the_audit_finds_what_is_still_shown():
     assert audit(shown_elsewhere, ExpertTrace()) == (("7",), (), True)
     assert audit(shown_elsewhere, ExpertTrace(Numerals())) == ((), (), False)
     assert audit(row("about 2 1\na = b +3 =7"), ExpertTrace()).answer is False
+
+
+PLAN = "Sort, and take the first.\n```\nxs = sorted(xs)\nelse:\nreturn xs[0]\n```\n"
+
+
+def test_the_audit_looks_for_the_lines_of_a_hidden_block():
+    code = ExpertTrace(CodeBlocks())
+    assert audit(row(PLAN, answer="[1]"), code) == ((), (), False)
+    told = audit(row(f"So return xs [ 0 ], else: stop.\n{PLAN}", answer="[1]"), code)
+    assert told.values == ("return xs[0]",)  # two tokens, "else:", are too few to tell
+    unclosed = row(f"{PLAN}Or:\n```\nreturn xs[0]\n", answer="[1]")  # a block that no mask finds
+    assert audit(unclosed, code).values == ("return xs[0]",) and survey(code, [unclosed])["leaking"] == 1
+
+
+def test_the_audit_asks_the_reward_where_the_answer_is_no_text():
+    def passes(query, response):
+        return float("return xs[0]" in response)
+
+    full, masked = ExpertTrace(Nothing()), ExpertTrace(CodeBlocks())
+    one = row(PLAN, answer="[1]")
+    assert [audit(one, full).answer, audit(one, full, reward=passes).answer] == [False, True]
+    assert not audit(one, masked, reward=passes).answer
+    assert [survey(hint, [one], reward=passes)["leaking"] for hint in (full, masked)] == [1, 0]
 
 
 def test_the_audit_counts_whole_tokens():

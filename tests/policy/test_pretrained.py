@@ -80,6 +80,16 @@ def test_a_conversation_grows_as_the_template_would_have_it(folder):
     assert policy.prompt(QUESTION) + policy.encode("7") + [policy.end_token] + policy.reply("Sure?") == whole
 
 
+def test_how_long_a_prompt_is_for_guidance(folder):
+    """Pieces join back, one a token; with the template's own tokens they are the prompt's length."""
+    policy = built(folder)
+    text = "Ann has 3 figs."
+    cut = policy.measure.split(text)
+    assert "".join(cut) == text and len(cut) == len(policy.encode(text)) and policy.measure.split("") == []
+    assert policy.measure.around + len(cut) == len(policy.prompt(text)) > len(cut)
+    assert built(folder, template="plain").measure.around == 0
+
+
 def test_thinking_is_a_setting(qwen):
     silent, aloud = (built(qwen, thinking=t).prompt(QUESTION) for t in (False, True))
     assert silent[: len(aloud)] == aloud
