@@ -6,6 +6,7 @@ Arms are named `<hint>@<condition>`, alike in all studies of it; colours and sho
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -141,22 +142,18 @@ PANELS = {
 def percent(tables: Tables, arm: str, what: str, smoothing: int) -> dict[int, SeedCurve]:
     """Each seed's curve of a row of PANELS, in percent."""
     if what == "success":
-        curves = success(_along_the_way(tables, arm), arm)
+        curves = success(tables, arm)
         return {int(seed): _measured(curves[seed]) for seed in curves.columns}
     if what == "copied":
         asked = tables.probes[(tables.probes["arm"] == arm) & (tables.probes["probe"] == "planted_full")]
+        asked = asked[
+            asked["queries"] == asked["queries"].min()
+        ]  # both ends ask more: a curve is of the same questions
         return {int(seed): _measured(rows.set_index("update")[what]) for seed, rows in asked.groupby("seed")}
     if what not in tables.curves:
         return {}
     bundle = seed_curves(tables.curves, arm, what, smoothing=smoothing)
     return {seed: SeedCurve(curve.update, curve.x, 100 * curve.y) for seed, curve in bundle.items()}
-
-
-def _along_the_way(tables: Tables, arm: str) -> Tables:
-    """With those of an arm's evaluations that ask the questions of its first: the last one asks more."""
-    rows = tables.evals[tables.evals["arm"] == arm]
-    first = rows.loc[rows["update"] == 0, "queries"]
-    return Tables(tables.runs, tables.curves, rows[rows["queries"] == first.min()] if len(first) else rows)
 
 
 def _measured(shares: pd.Series) -> SeedCurve:
@@ -192,7 +189,7 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
             if what == "success" and (ends := final(tables.runs, arm, "mean_at_k")):
                 interval = t_interval(list(ends.values()))
                 last = interval.estimate
-                untrained(ax.axhline, tables.runs)
+                untrained(partial(ax.axhline, xmin=0.8), tables.runs)  # beside what it compares with
                 draw_interval(
                     ax, interval, tables.runs.loc[tables.runs["arm"] == arm, "updates"].max(), look(arm), f"{arm} end"
                 )
@@ -209,10 +206,11 @@ def convergence(tables: Tables, study: Study, smoothing: int = 10) -> Figure:
     caption = (
         f"{style.seeds_text(tables.runs, arms)}. Thin: every run (reward and mixed groups: mean of the last "
         f"{smoothing} updates). Bold: their mean with its pointwise 95 % t interval; its last value in the corner. "
-        "Marker: success at the end, on all held-out questions; dotted: the warm start's; lines: on the first of them. "
-        "Grey: GRPO's mean. Evaluation never shows a hint; training queries are harder than the held-out ones on "
+        "Marker: success at the end, on all held-out questions; dotted, beside it: the warm start's; lines: "
+        "on the first of them. Grey: GRPO's mean. Evaluation never shows a hint; training "
+        "queries are harder than the held-out ones on "
         "average. Only groups with mixed rewards carry a gradient. Planted answers: of responses to full traces with a "
-        "wrong answer planted."
+        "wrong answer planted, to the questions asked along the way."
     )
     return style.finish(figure, "What is learned, and what reward says of it", caption, tables.runs)
 

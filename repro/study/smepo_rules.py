@@ -1,8 +1,11 @@
 """Rules for guidance by expert traces: what was copied, what training reward was worth, how soon a target was reached.
 
-Fixed before the runs they judge. They read columns of `runs` that a guided run's probes give (`repro.training.probes`):
-`copied_full`, the share of responses that give the answer planted in a full trace that every arm's policy is shown
-alike, and `start_copied_full`, the same of the warm start.
+Fixed before the runs they judge, but for the target of times: it was the mean of the second arm's final evaluations,
+which ask more questions than those along the way, and about half of its own runs never reach a mean.
+
+They read columns of `runs` that a guided run's probes give (`repro.training.probes`): `copied_full`, the share of
+responses that give the answer planted in a full trace that every arm's policy is shown alike, and `start_copied_full`,
+the same of the warm start.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from repro.study.statistics import Interval, paired_t_interval, t_interval
 from repro.study.targets import AXES, HOLD, course, speed_up
 
 COPIED_HALF = 50.0  # points: a policy that copies more often than not
-HALF = 0.5  # of the pairs
+HALF = 0.5  # of the decided pairs
 
 
 def _nothing(note: str) -> Judgement:
@@ -134,15 +137,15 @@ WIDER_GAP = Rule(
 
 def _sooner(evidence: Evidence, arm: str, other: str, axis: str) -> Judgement:
     seeds = evidence.runs(arm).index.intersection(evidence.runs(other).index)
-    target = float(evidence.points(other, "mean_at_k").reindex(seeds).mean()) / 100
-    found = speed_up(*(course(evidence.tables, name, axis) for name in (arm, other)), target, seeds)
+    ours, theirs = (course(evidence.tables, name, axis) for name in (arm, other))
+    target = theirs.ends()
+    found = speed_up(ours.times(target), theirs.times_to_ends(), seeds)
     if found is None:
         return Judgement(INCONCLUSIVE, Interval(nan, 0.0, inf, 0), "no seed in common")
     sooner = 1 - found.a_faster_share.high, 1 - found.a_faster_share.low  # share of the decided pairs, its limits
-    decides = found.ratio.n > 1 and found.ratio.n >= HALF * found.pairs
-    if decides and found.ratio.low > 1:
+    if found.ratio.n == found.pairs > 1 and found.ratio.low > 1:
         verdict = REPRODUCED
-    elif decides and found.ratio.high < 1:
+    elif found.ratio.n == found.pairs > 1 and found.ratio.high < 1:
         verdict = NOT_REPRODUCED
     elif sooner[0] > HALF:
         verdict = DIRECTION
@@ -150,20 +153,22 @@ def _sooner(evidence: Evidence, arm: str, other: str, axis: str) -> Judgement:
         verdict = NOT_REPRODUCED
     else:
         verdict = INCONCLUSIVE
+    mean = 100 * target.reindex(seeds).mean()
     words = (
-        f"target {100 * target:.1f} %: reached by {found.reached_b} of {found.pairs} runs of {arm} and "
-        f"{found.reached_a} of {other}; {arm} provably sooner in {found.b_faster} pairs, later in {found.a_faster}"
+        f"targets {mean:.1f} % on average: reached by {found.reached_b} of {found.pairs} runs of {arm}; "
+        f"provably sooner than {other} in {found.b_faster} pairs, later in {found.a_faster}"
     )
     return Judgement(verdict, found.ratio, words)
 
 
 def _sooner_rule(axis: str) -> Rule:
     return Rule(
-        "The target is the second arm's final held-out success, mean over seeds; a run reaches it at the first of "
-        f"{HOLD} consecutive evaluations at or above it. If both runs of at least half of the pairs reach it, the "
-        "interval of the ratio of their times decides: reproduced above 1, not reproduced below. Else the pairs in "
-        "which one run is provably sooner, censored ones included: direction only if the exact interval of the first "
-        f"arm's share of them lies above {HALF:g}, not reproduced if below. Else inconclusive.",
+        "The target of a pair is the success of the second arm's run at its last evaluation along the way, on the same "
+        f"questions as before. A run reaches it at the first of {HOLD} consecutive evaluations at or above it, the "
+        "second arm's by its end. If all runs of the first arm reach it, the interval of the ratio of times decides: "
+        "reproduced above 1, not reproduced below. Else the pairs in which one run is provably sooner, censored ones "
+        f"included: direction only if the exact interval of the first arm's share of them lies above {HALF:g}, not "
+        "reproduced if below. Else inconclusive.",
         f"time to target in {AXES[axis]}, second arm over first",
         "times",
         partial(_sooner, axis=axis),

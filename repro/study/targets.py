@@ -2,6 +2,7 @@
 
 A run reaches a target at the first of `HOLD` consecutive evaluations at or above it: a single one may be luck. Runs
 that never do are censored at their end, not dropped. Evaluations stand some updates apart, so times are that coarse.
+The last evaluation asks more questions than those along the way: a curve is of the same questions throughout.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ AXES = {"updates": "updates", "tokens": "generated tokens", "hours": "hours of s
 
 
 def success(tables: Tables, arm: str) -> pd.DataFrame:
-    """Held-out success over training (0..1, levels weighted equally), a row an evaluation and a column a seed."""
+    """Held-out success over training (0..1, levels weighted equally), a row an evaluation and a column a seed.
+
+    Of the questions that the first evaluation asks; one that asks others is left out.
+    """
     rows = tables.evals[tables.evals["arm"] == arm]
     if rows.empty:
         return pd.DataFrame()
+    rows = rows[rows["queries"] == rows.loc[rows["update"] == 0, "queries"].min()]
     return bill.accuracy(Tables(tables.runs, tables.curves, rows)).loc[arm].unstack("seed").sort_index()
 
 
@@ -51,16 +56,28 @@ class Course:
     success: pd.DataFrame
     spent: pd.DataFrame
 
-    def times(self, target: float) -> pd.DataFrame:
-        """`reached` (NaN: never, the run is censored) and `end`, by seed.
+    def times(self, target: float | pd.Series) -> pd.DataFrame:
+        """`reached` (NaN: never, the run is censored) and `end`, by seed; a target for all, or one a seed.
 
         A target that the warm start already meets has cost one update, for a ratio of times needs a time above 0.
         """
         rows = {}
         for seed in self.success.columns.intersection(self.spent.columns):
-            along, at = self.spent[seed].dropna(), reached(self.success[seed], target)
+            along = self.spent[seed].dropna()
+            at = reached(self.success[seed], target if isinstance(target, float) else target.get(seed, np.inf))
             rows[seed] = {"reached": np.nan if at is None else along.loc[max(at, 1)], "end": along.iloc[-1]}
         return pd.DataFrame.from_dict(rows, orient="index", columns=["reached", "end"], dtype=float).rename_axis("seed")
+
+    def ends(self) -> pd.Series:
+        """The success of each run at its last evaluation, by seed."""
+        return self.success.ffill().iloc[-1] if len(self.success) else pd.Series(dtype=float)
+
+    def times_to_ends(self) -> pd.DataFrame:
+        """`times` to each run's own end: reached by its last evaluation at the latest, too late there to be held."""
+        times = self.times(self.ends())
+        for seed in times.index[times["reached"].isna()]:
+            times.loc[seed, "reached"] = self.spent.loc[self.success[seed].last_valid_index(), seed]
+        return times
 
 
 def course(tables: Tables, arm: str, axis: str) -> Course:
@@ -68,12 +85,11 @@ def course(tables: Tables, arm: str, axis: str) -> Course:
     return Course(success(tables, arm), spent(tables, arm, axis))
 
 
-def speed_up(arm: Course, other: Course, target: float, seeds: Sequence[int] | None = None) -> TimeRatio | None:
-    """Time of `other` over time of `arm` to the same target, paired by seed: above 1, `arm` is sooner. None: no pair.
+def speed_up(ours: pd.DataFrame, theirs: pd.DataFrame, seeds: Sequence[int] | None = None) -> TimeRatio | None:
+    """Their times over ours, paired by seed: above 1, ours are shorter. None without a pair.
 
-    In the result `a` is `other` and `b` is `arm`.
+    Both are `Course.times`. In the result `a` is theirs and `b` ours.
     """
-    ours, theirs = arm.times(target), other.times(target)
     shared = ours.index.intersection(theirs.index)
     shared = shared if seeds is None else shared.intersection(seeds)
     if shared.empty:

@@ -159,6 +159,14 @@ def test_success_is_the_mean_over_levels_and_time_adds_up():
     assert course.times(0.05)["reached"].tolist() == [1.0] * 4  # the warm start has it
 
 
+def test_a_curve_is_of_the_same_questions():
+    tables = made({GRPO: arm((0.1, 0.2, 0.3, 0.9), seeds=2)})
+    tables.evals.loc[tables.evals["update"] == 60, "queries"] = 128
+    assert targets.success(tables, GRPO)[0].tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert targets.course(tables, GRPO, "updates").ends().tolist() == pytest.approx([0.3, 0.3])
+    assert targets.course(tables, SMEPO, "updates").ends().empty
+
+
 SOON, LATE = (0.1, 0.4, 0.4, 0.4), (0.1, 0.2, 0.4, 0.4)
 
 
@@ -172,9 +180,9 @@ def pair(first, second, **columns):
         (SOON, LATE, "reproduced", 2.0),  # 20 updates against 40
         (LATE, SOON, "not reproduced", 0.5),
         (LATE, LATE, "inconclusive", 1.0),
+        (SOON, (0.1, 0.2, 0.3, 0.4), "reproduced", 3.0),  # GRPO is where it ends at its end, held or not: 60
         ((0.1, 0.1, 0.1, 0.1), SOON, "not reproduced", None),  # never
         ((0.1, 0.1, 0.1, 0.4), SOON, "not reproduced", None),  # too late to be held: censored
-        (SOON, (0.1, 0.2, 0.3, 0.4), "direction only", None),  # the reference ends there, too late to hold it
     ],
 )
 def test_time_to_target(first, second, verdict, ratio):
@@ -183,16 +191,25 @@ def test_time_to_target(first, second, verdict, ratio):
     if ratio:
         assert judged.interval.estimate == pytest.approx(ratio) and judged.interval.n == 10
     else:
-        assert judged.interval.n == 0 and "provably sooner in" in judged.note
+        assert judged.interval.n == 0 and "provably sooner than" in judged.note
 
 
-@pytest.mark.parametrize(("held", "verdict", "seeds"), [(5, "reproduced", 5), (4, "direction only", 4)])
-def test_few_pairs_that_both_reach_it_do_not_decide(held, verdict, seeds):
-    """SMEPO is there at 20 always; GRPO at 40 in some seeds (0.5 at their end), never in the others (0.3)."""
-    rows = [(0.1, 0.2, 0.5, 0.5)] * held + [(0.1, 0.2, 0.3, 0.3)] * (10 - held)
-    judged = SOONER_UPDATES.judge(pair((0.1, 0.5, 0.5, 0.5), rows), SMEPO, GRPO)
-    assert judged.verdict == verdict and judged.interval.n == seeds
-    assert f"{held} of {GRPO}" in judged.note and "sooner in 10 pairs" in judged.note
+@pytest.mark.parametrize(
+    ("arrived", "verdict"), [(10, "reproduced"), (9, "direction only"), (5, "inconclusive"), (1, "not reproduced")]
+)
+def test_runs_that_never_arrive_are_not_left_out(arrived, verdict):
+    """SMEPO is there at 20 or never, GRPO at 40 always: among the pairs that both reach the ratio is always 2."""
+    rows = [(0.1, 0.5, 0.5, 0.5)] * arrived + [(0.1, 0.2, 0.2, 0.2)] * (10 - arrived)
+    judged = SOONER_UPDATES.judge(pair(rows, (0.1, 0.2, 0.5, 0.5)), SMEPO, GRPO)
+    assert judged.verdict == verdict and judged.interval.estimate == pytest.approx(2) and judged.interval.n == arrived
+    assert f"by {arrived} of 10" in judged.note and f"in {arrived} pairs, later in {10 - arrived}" in judged.note
+
+
+def test_each_seed_has_its_own_target():
+    """GRPO ends at 0.3 in half of the seeds and at 0.5 in the others; SMEPO reaches 0.4 in all, the mean."""
+    ends = [(0.1, 0.1, 0.3, 0.3)] * 5 + [(0.1, 0.1, 0.5, 0.5)] * 5
+    judged = SOONER_UPDATES.judge(pair((0.1, 0.4, 0.4, 0.4), ends), SMEPO, GRPO)
+    assert judged.verdict == "inconclusive" and "targets 40.0 % on average: reached by 5 of 10" in judged.note
 
 
 def test_time_is_charged_where_it_is_spent():
