@@ -129,6 +129,15 @@ class Check:
     holds: Callable[[Profile], bool]
 
 
+COPYING_PAYS = Check(
+    "copying pays",
+    "with the full trace, mean success is at least that with any mask or prefix",
+    lambda profile: all(
+        profile["full"]["mean"] >= row["mean"] for hint, row in profile.items() if not hint.startswith("full")
+    ),
+)
+
+
 def checks(own: str, route: str) -> tuple[Check, ...]:
     """The conditions of a domain: `own` is the format of its mask, `route` the error of losing the way."""
 
@@ -156,13 +165,7 @@ def checks(own: str, route: str) -> tuple[Check, ...]:
             "with each hint, mean success is above that without",
             lambda profile: all(profile[hint]["mean"] > profile[""]["mean"] for hint in profile if hint),
         ),
-        Check(
-            "copying pays",
-            "with the full trace, mean success is at least that with any mask or prefix",
-            lambda profile: all(
-                profile["full"]["mean"] >= row["mean"] for hint, row in profile.items() if not hint.startswith("full")
-            ),
-        ),
+        COPYING_PAYS,
         Check(
             "there is something left to learn",
             "with the full trace, mean success is below 95 %, so that reinforcement still tells its responses apart",

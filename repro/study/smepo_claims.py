@@ -21,6 +21,7 @@ from repro.study.smepo_rules import (
     COPIES,
     COPYING_RISES,
     COPYING_STAYS,
+    HURTS_BY_COPYING,
     SOONER_HOURS,
     SOONER_TOKENS,
     SOONER_UPDATES,
@@ -36,6 +37,13 @@ NOT_PLANNED = Rule("Not judged: this study has no such arm.", BEATS.metric, "poi
 NOT_AT_THIS_SCALE = Rule("Not judged: it needs the paper's models and test sets.", "accuracy", "points")
 DOMAINS = {"math": "maths"}
 CLOCK = "Hours of small batches on a busy machine, arms at different times: context rather than a verdict"
+
+
+LAST_LINE = "Only the last line is cut: the answer stands in the line before it, and on code the program stays whole"
+RARELY = (
+    "A question is helped at its next visit and is visited 2.5 times, so that few prompts carry a hint (on maths and "
+    "code about a tenth), hardly one of them more than a quarter of the trace: this is mostly GRPO"
+)
 
 
 @dataclass(frozen=True)
@@ -120,13 +128,14 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             if f"start@{condition}" in study.arms
         ),
         # 2. The full trace below GRPO
-        beats(
-            "full-trace-hurts", "Training with the full trace ends below GRPO", ("grpo@wide", "full@wide"),
-            **paper.gain("grpo", "full"),
+        claim(
+            "full-trace-hurts", "Training with the full trace ends below GRPO, for its answers are copied",
+            ("grpo@wide", "full@wide"), rule=HURTS_BY_COPYING, figure="accuracy", **paper.gain("grpo", "full"),
+            remark="The sign is that of GRPO minus the full trace",
         ),
         beats(
             "full-trace-hurts-cut", "Training with the full trace without its last line, as released, ends below GRPO",
-            ("grpo@wide", "full_cut@wide"), **own,
+            ("grpo@wide", "full_cut@wide"), **own, remark=LAST_LINE,
         ),
         # 3. The full trace is copied, a masked one is not
         claim(
@@ -182,7 +191,7 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
         *(
             beats(
                 f"ghpo-smepo-beats-{other}", f"GHPO with masked traces ends above {words} alone",
-                ("ghpo_smepo@wide", f"{other}@wide"), paper_value=DIRECTION_ALONE, source=ABLATIONS,
+                ("ghpo_smepo@wide", f"{other}@wide"), paper_value=DIRECTION_ALONE, source=ABLATIONS, remark=RARELY,
             )
             for other, words in (("ghpo", "GHPO"), ("smepo", "SMEPO"))
         ),

@@ -27,6 +27,7 @@ from repro.study.evidence import (
     spelled,
 )
 from repro.study.rules import MARGIN
+from repro.study.smepo_arms import COPYING_PAYS, profiles
 from repro.study.statistics import Interval, paired_t_interval, t_interval
 from repro.study.targets import AXES, HOLD, course, speed_up
 
@@ -55,7 +56,9 @@ def _copies(evidence: Evidence, arm: str, other: str) -> Judgement:
     else:
         verdict = INCONCLUSIVE
     words = [f"{name} {spelled(value, '%', sign='')}" for name, value in ((arm, share), (other, theirs))]
-    return Judgement(verdict, gap, f"planted answers given: {', '.join(words)}")
+    warm = profiles(evidence.tables)
+    pays = f"; copying paid in {sum(map(COPYING_PAYS.holds, warm.values()))} of {len(warm)} warm starts" if warm else ""
+    return Judgement(verdict, gap, f"planted answers given: {', '.join(words)}{pays}")
 
 
 COPIES = Rule(
@@ -66,6 +69,27 @@ COPIES = Rule(
     "difference of the share of planted answers given, first arm minus second",
     "points",
     _copies,
+)
+
+
+def _hurts(evidence: Evidence, reference: str, arm: str) -> Judgement:
+    loss = difference(evidence, reference, arm)
+    known = evidence.points(arm, "copied_full").dropna() if "copied_full" in evidence.runs(arm) else ()
+    if not len(known):
+        return Judgement(DIRECTION if loss.low > 0 else by_sign(loss), loss, "copying not measured")
+    share = t_interval(known)
+    verdict = DIRECTION if loss.low > 0 and share.low <= COPIED_HALF else by_sign(loss)
+    return Judgement(verdict, loss, f"planted answers given: {spelled(share, '%', sign='')}")
+
+
+HURTS_BY_COPYING = Rule(
+    "The claim has two halves: the second arm ends below the first, for its policy copies. Reproduced if the interval "
+    "of the paired difference lies above 0 and that of the share of planted answers that the second arm's policy gives "
+    f"above {COPIED_HALF:g} %; direction only if the first alone. Not reproduced if the difference lies below 0. Else "
+    "inconclusive.",
+    "difference of final mean@8, first arm minus second",
+    "points",
+    _hurts,
 )
 
 

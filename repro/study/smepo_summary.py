@@ -133,7 +133,7 @@ def _lines(evidence: Evidence) -> list[str]:
     lines = _conditions(evidence)
     if {SMEPO, GRPO} <= present:
         ends = {arm: f"{evidence.points(arm, 'mean_at_k').mean():.1f} %" for arm in (SMEPO, GRPO)}
-        sooner = SOONER_UPDATES.judge(evidence, SMEPO, GRPO).note
+        sooner = SOONER_UPDATES.judge(evidence, SMEPO, GRPO).note.replace(SMEPO, "SMEPO").replace(GRPO, "GRPO")
         lines.append(
             f"- **Does hiding what is rewarded teach more than no hint?** SMEPO ends at {ends[SMEPO]} held-out success,"
             f" GRPO at {ends[GRPO]}: {minus(SMEPO, GRPO)}. Sooner? {sooner[0].upper()}{sooner[1:]}."
@@ -151,6 +151,10 @@ def _lines(evidence: Evidence) -> list[str]:
     shown = [f"{words} {minus(SMEPO, arm)}" for arm, words in controls.items() if {arm, SMEPO} <= present]
     if shown:
         lines.append(f"- **Does it matter what is hidden?** SMEPO against {'; '.join(shown)}.")
+    others = {"ghpo@wide": "GHPO", "ghpo_smepo@wide": "GHPO with masked traces", "sft@wide": "SFT on traces",
+              "sft_rl@wide": "SFT, then GRPO", "luffy@wide": "LUFFY"}  # fmt: skip
+    if GRPO in present and present & set(others):
+        lines.append(f"- **And other ways to use a trace?** Against GRPO: {each(others, GRPO)}.")
     arms = {"smepo@sparse": "SMEPO", "full@sparse": "full trace", "random@sparse": "random mask"}
     if "grpo@sparse" in present and present & set(arms):
         end = f"GRPO ends at {evidence.points('grpo@sparse', 'mean_at_k').mean():.1f} % held-out success"
@@ -160,7 +164,15 @@ def _lines(evidence: Evidence) -> list[str]:
         lines.append(
             f"- **And where plain questions are hardly ever solved?** {end}. Against it: {each(arms, 'grpo@sparse')}."
         )
+        if levels := _by_level(evidence, "smepo@sparse", "grpo@sparse"):
+            lines[-1] += f" By level, SMEPO's: {levels}."
     return lines
+
+
+def _by_level(evidence: Evidence, arm: str, other: str) -> str:
+    columns = [name for name in evidence.runs(arm) if name.startswith("mean_at_k_")]
+    gaps = {name.removeprefix("mean_at_k_"): difference(evidence, arm, other, name) for name in columns}
+    return ", ".join(f"{level} {spelled(gap)}" for level, gap in gaps.items())
 
 
 def _copying(evidence: Evidence) -> list[str]:
@@ -168,7 +180,10 @@ def _copying(evidence: Evidence) -> list[str]:
     starts = evidence.runs(FULL).get("start_copied_full", pd.Series(dtype=float)).dropna() * 100
     if starts.empty:
         return []
-    changes = [f"{spelled(COPYING_RISES.judge(evidence, arm).interval, 'points')} ({arm})" for arm in (FULL, SMEPO)]
+    changes = [
+        f"{spelled(COPYING_RISES.judge(evidence, arm).interval, 'points')} with {words}"
+        for arm, words in ((FULL, "full traces"), (SMEPO, "masked ones"))
+    ]
     gap = COPIES.judge(evidence, FULL, SMEPO).interval
     return [
         "- **Is it copied?** Shown full traces with a wrong answer planted, warm starts gave that answer in "
@@ -183,11 +198,9 @@ def _conditions(evidence: Evidence) -> list[str]:
     if not found:
         return []
     held = {check.name: sum(check.holds(profile) for profile in found.values()) for check in checks}
-    missed = [f"{name} (in {count} of {len(found)})" for name, count in held.items() if count < len(found)]
-    words = f"do not hold in every seed: {', '.join(missed)}" if missed else f"all hold in each of {len(found)} seeds"
-    return [
-        f"- **Does the setting test it?** Of the {len(checks)} conditions on the warm start, set beforehand, {words}."
-    ]
+    missed = [f'"{name}" holds in {count} of {len(found)}' for name, count in held.items() if count < len(found)]
+    words = "; ".join([f"{len(checks) - len(missed)} of {len(checks)} hold in every seed", *missed])
+    return [f"- **Does the setting test it?** Conditions on the warm start, set beforehand: {words}."]
 
 
 def outcomes(root: Path) -> str:

@@ -20,6 +20,7 @@ from repro.study.smepo_rules import (  # noqa: E402
     COPIES,
     COPYING_RISES,
     COPYING_STAYS,
+    HURTS_BY_COPYING,
     SOONER_HOURS,
     SOONER_TOKENS,
     SOONER_UPDATES,
@@ -100,6 +101,22 @@ def test_copies_that_were_not_measured():
     bare = evidence({FULL: arm(), SMEPO: arm()})
     judged = [COPIES.judge(bare, FULL, SMEPO), COPYING_RISES.judge(bare, FULL), COPYING_STAYS.judge(bare, SMEPO)]
     assert [(j.verdict, j.note, j.interval.n) for j in judged] == [("inconclusive", "not measured", 0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("full", "copied", "verdict"),
+    [
+        (0.2, spread(0.7, 0.1), "reproduced"),
+        (0.2, spread(0.55, 0.1), "direction only"),  # it hurts, and not by copying
+        (0.6, spread(0.9, 0.05), "not reproduced"),
+        (spread(0.4, 0.1), spread(0.9, 0.05), "inconclusive"),
+        (0.2, np.nan, "direction only"),
+    ],
+)
+def test_a_loss_is_the_paper_s_if_answers_are_copied(full, copied, verdict):
+    made = evidence({GRPO: arm(), FULL: arm(mean_at_k=full, copied_full=copied)})
+    judged = HURTS_BY_COPYING.judge(made, GRPO, FULL)
+    assert judged.verdict == verdict and judged.interval.estimate == pytest.approx(40 - 100 * np.mean(full))
 
 
 @pytest.mark.parametrize(

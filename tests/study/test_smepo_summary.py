@@ -58,9 +58,12 @@ def test_findings_are_those_of_the_rules():
     lines = "\n".join(smepo_summary._lines(evidence(arms)))
     assert "Against the warm start's 20.0 %: GRPO +20.0 [+20.0, +20.0] points, 10 seeds; SMEPO +30.0" in lines
     assert "SMEPO ends at 50.0 % held-out success, GRPO at 40.0 %: +10.0 [+10.0, +10.0] points, 10 seeds" in lines
-    assert "Target 40.0 %: reached by 10 of 10 runs" in lines
+    assert "Targets 40.0 % on average: reached by 10 of 10 runs of SMEPO; provably sooner than GRPO" in lines
     assert "warm starts gave that answer in 40 % of responses (40 to 40 from seed to seed)" in lines
-    assert "changed it by +50.0 [+50.0, +50.0] points (full@wide); -10.0 [-10.0, -10.0] points (smepo@wide)." in lines
+    assert (
+        "changed it by +50.0 [+50.0, +50.0] points with full traces; -10.0 [-10.0, -10.0] points with masked ones."
+        in lines
+    )
     assert "full trace minus SMEPO +60.0 [+60.0, +60.0] points." in lines
     assert "SMEPO against a matched random mask +40.0 [+40.0, +40.0] points, 5 seeds." in lines
 
@@ -74,15 +77,20 @@ def test_what_is_found_where_plain_questions_are_hardly_ever_solved():
         "GRPO ends at 20.0 % held-out success, +5.0 [+5.0, +5.0] points, 5 seeds from the warm start's 15.0 %" in lines
     )
     assert "Against it: full trace -10.0 [-10.0, -10.0] points, 5 seeds." in lines
+    levels = {"mean_at_k_easy": 0.5, "mean_at_k_hard": 0.1}
+    arms = {"grpo@sparse": arm(**levels), "smepo@sparse": arm(**levels | {"mean_at_k_easy": 0.9}), GRPO: arm()}
+    lines = "\n".join(smepo_summary._lines(evidence(arms | {"ghpo@wide": arm((0.1, 0.1, 0.1, 0.5))})))
+    assert "By level, SMEPO's: easy +40.0 [+40.0, +40.0], hard +0.0 [+0.0, +0.0]." in lines
+    assert "other ways to use a trace?** Against GRPO: GHPO +10.0 [+10.0, +10.0] points, 5 seeds." in lines
     assert "hardly ever solved" not in "\n".join(smepo_summary._lines(evidence({GRPO: arm()})))
 
 
 def test_conditions_that_some_warm_start_misses_are_named():
     lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=FORMATS), SMEPO: arm()})))
-    assert "Of the 6 conditions on the warm start, set beforehand, all hold in each of 10 seeds." in lines
+    assert "Conditions on the warm start, set beforehand: 6 of 6 hold in every seed." in lines
     easy = FORMATS | {"": (0.03, 0.5, ERRORS)}
     lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=easy), SMEPO: arm()})))
-    assert "do not hold in every seed: sparse, not zero (in 0 of 10)." in lines
+    assert 'beforehand: 5 of 6 hold in every seed; "sparse, not zero" holds in 0 of 10.' in lines
 
 
 def test_without_results(tmp_path):
