@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the plan: model, data, memory, rollouts, GPU-hours, settings and their sources, what is missing",
     )
-    run.add_argument("--seeds", type=int, help="with --dry-run: seeds an arm")
+    run.add_argument("--seeds", type=int, help="with --dry-run: seeds an arm (default: one of --arm, else the tier's)")
     run.add_argument("--json", action="store_true", help="with --dry-run: with the resolved config and its folder too")
     run.add_argument(
         "--track",
@@ -153,7 +153,8 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         from repro.study.plan import plan, render
 
-        found = plan(study, options.tier, [options.arm] if options.arm else [], options.seeds, config)
+        arms, seeds = ([options.arm], options.seeds or 1) if options.arm else ([], options.seeds)  # without: the grid
+        found = plan(study, options.tier, arms, seeds, config)
         whole = {"hash": config_hash(config), "folder": str(folder), "config": to_dict(config), "plan": found}
         print(json.dumps(whole, indent=1) if options.json else render(found))
         return

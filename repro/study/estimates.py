@@ -24,9 +24,11 @@ data/bench.json has a model of a similar size, else assumed. Estimates, then: wi
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from repro.config import config_hash
 from repro.places import data_folder
 from repro.study import shapes
 from repro.study.definition import Study
@@ -54,13 +56,14 @@ def shape_of(config: Any) -> Shape | None:
 
 
 def measured_work(study: Study, tier: str, config: Any) -> dict[str, Any] | None:
-    """Means a run over the committed runs of an arm; None where there are none."""
+    """Means a run over the committed runs of these very settings, whatever their seed; None where there are none."""
     from repro.study import tables
 
     if not (tables.results_folder(study.name, tier) / "runs.parquet").exists():
         return None
     runs = tables.load(study.name, tier).runs
-    runs = runs[runs["arm"] == config.arm]
+    ids = {config_hash(replace(config, seed=seed)) for seed in runs["seed"].unique().tolist()}
+    runs = runs[runs["run_id"].isin(ids)]
     if not len(runs):
         return None
     names = ("updates", "rollouts", "prompt_tokens", "generated_tokens", "flops", "seconds")

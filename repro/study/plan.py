@@ -132,7 +132,7 @@ def render(found: dict[str, Any]) -> str:
     more = ", ..." if len(found["arms"]) > NAMED else ""
     size = f"{model['parameters']:,} parameters" if model["parameters"] else "shape unknown until it is downloaded"
     rows = [
-        ("runs", f"{found['runs']}: {len(found['arms'])} arms ({', '.join(found['arms'][:NAMED])}{more})"),
+        ("runs", f"{found['runs']}: {_count(found['arms'], 'arm')} ({', '.join(found['arms'][:NAMED])}{more})"),
         ("model", f"{model['name']}, {size}"),
         (
             "",
@@ -160,6 +160,10 @@ def render(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _count(things: list[str], name: str) -> str:
+    return f"{len(things)} {name}" + ("s" if len(things) != 1 else "")
+
+
 def _work(work: dict[str, Any]) -> str:
     most = "at most " if work["bound"] else ""
     if "prompts" not in work:
@@ -174,7 +178,7 @@ def _work(work: dict[str, Any]) -> str:
         text = f"{most}{work['updates']:,} updates of {work['prompts']} x {work['group_size']} rollouts{turns}: "
         text += f"{work['generations'] // work['turns']:,} rollouts"
     text += (
-        f"; {work['generated_tokens'] / 1e6:,.1f} M tokens sampled (at their longest {work['longest'] / 1e6:,.0f} M)"
+        f"; {work['generated_tokens'] / 1e6:,.1f} M tokens sampled (at their longest {work['longest'] / 1e6:,.1f} M)"
     )
     text += f"; {work['profile_rollouts']:,} rollouts for profiles" if work["profile_rollouts"] else ""
     text += f"; {work['evaluation_rollouts']:,} for the last evaluation" if work["evaluation_rollouts"] else ""
@@ -206,7 +210,7 @@ def _time(found: dict[str, Any]) -> str:
             f"{work['seconds']:,.0f} s a run on the machine of the committed runs; {cores:,.1f} h for all, one by one"
         )
     if not hours:
-        return ""
+        return "unknown: no committed run has these settings"
     told = "; ".join(f"{kind} at {entry['from']}" for kind, entry in hours["rates"].items())
     total = hours["a_run"] * found["runs"]
     return f"estimate: {hours['a_run']:,.3g} GPU-hours a run, {total:,.3g} for all ({told}); not a measurement"

@@ -152,6 +152,17 @@ def test_tiers_with_results_go_by_them_and_others_by_their_config():
     assert smoke["generations"] == 24 * 8 * 8 and smoke["longest"] == 24 * 64 * 20
 
 
+def test_changed_settings_do_not_go_by_the_runs_without_them():
+    study = STUDIES["asympo_async"]
+    config = override(study.config("spo@ref", 0, "small"), {"training.updates": 300})
+    found = plan(study, "small", ["spo@ref"], 1, config)
+    assert found["work"]["updates"] == 300 and found["work"]["generations"] == 300 * 64
+    assert "seconds" not in found["work"] and "unknown: no committed run has these settings" in render(found)
+    assert "1: 1 arm (spo@ref)" in render(found)
+    other_seed = plan(study, "small", ["spo@ref"], 1, study.config("spo@ref", 123, "small"))
+    assert other_seed["work"]["from"] == "10 committed runs"
+
+
 def test_all_that_is_missing_is_one_message(bare, capsys):
     with pytest.raises(ReproError) as raised:
         check(paper())
@@ -202,6 +213,13 @@ def test_the_command_prints_a_plan(bare, capsys):
     assert found["plan"]["model"]["parameters"] == SHAPES["Qwen/Qwen3-4B-Base"].parameters
     assert found["config"]["arm"] == "spo@ref" and found["plan"]["runs"] == 1
     assert found["folder"].endswith(f"seed0-{found['hash']}")
+
+
+def test_a_plan_counts_the_runs_that_its_command_would_make(capsys):
+    for more, runs in (([], 1), (["--seed", "4"], 1), (["--seeds", "3"], 3)):
+        command = ["run", "asympo_async", "--arm", "asympo@ref", "--tier", "small", "--dry-run", "--json", *more]
+        assert main(command) == 0
+        assert json.loads(capsys.readouterr().out)["plan"]["runs"] == runs
 
 
 def test_utilisations_are_shares():
