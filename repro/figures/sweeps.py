@@ -60,11 +60,12 @@ def _reference_bar(ax: Axes, values: dict[int, float], look: style.Look, label: 
 @style.styled
 def learning_rate(tables: Tables, study: Study) -> Figure:
     """Final success at a third and at three times the study's learning rate: a column an algorithm."""
-    arms = {a: {float(np.log10(rate)): f"{a}{variant}@ref" for variant, rate in RATES.items()} for a in SWEPT}
+    places = [float(np.log10(rate)) for rate in RATES.values()]
+    arms = {a: {x: f"{a}{variant}@ref" for x, variant in zip(places, RATES, strict=True)} for a in SWEPT}
     figure, axes = _sweep(tables, study, arms, "learning rate")
     for ax in axes.flat:
-        ax.set_xticks([float(np.log10(rate)) for rate in RATES.values()], ["1e\u22124", "3e\u22124", "1e\u22123"])
-        ax.set_xlim(-4.2, -2.8)
+        ax.set_xticks(places, [f"{rate:.0e}".replace("e-0", "e\u2212") for rate in RATES.values()])
+        ax.set_xlim(min(places) - 0.2, max(places) + 0.2)
     counts = style.seeds_text(tables.runs, [arm for sweep in arms.values() for arm in sweep.values()])
     caption = (
         f"{counts}, at lag 8\u201323. Points: every run (cross: it collapsed). Marker and bar: mean and 95 % t "

@@ -88,6 +88,22 @@ def test_every_seed_has_its_point(drawn):
     assert points(drawn["mechanism_by_lag"], "grpo@ref nll_ratio lag 8") == SEEDS
 
 
+@pytest.mark.parametrize("stem", ["lag_sweep", "learning_rate"])
+def test_a_sweep_has_every_run_inside_its_limits(drawn, stem):
+    for ax in drawn[stem].axes:
+        low, high = ax.get_xlim()
+        runs = [line.get_xdata() for line in ax.lines if "seeds" in str(line.get_label())]
+        assert runs and all(((low < x) & (x < high)).all() for x in runs)
+        assert all(low < tick < high for tick in ax.get_xticks())
+
+
+def test_learning_rates_are_named_where_their_runs_stand(drawn):
+    labels = [tick.get_text() for tick in drawn["learning_rate"].axes[-1].get_xticklabels()]
+    assert labels == ["3e\u22125", "1e\u22124", "3e\u22124"]
+    (mean,) = labelled(drawn["learning_rate"], "grpo-lr3e-05@ref mean_at_k mean")
+    assert mean.get_xdata()[0] == pytest.approx(np.log10(3e-5))
+
+
 def test_a_collapse_is_marked_where_it_happened(drawn):
     crosses = labelled(drawn["convergence"], "naive@ref collapse")
     assert [line.get_xdata().tolist() for line in crosses] == [[COLLAPSED[2]]]
