@@ -10,6 +10,8 @@ from pathlib import Path
 
 from repro.errors import ReproError
 
+COMPARE = " (compare in notebooks/explore.ipynb)"  # where runs with changed settings are seen; no table takes them in
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="repro", description="A reproduction study of four 2026 papers on RL for LLMs.")
@@ -28,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a setting, for example training.updates=50 (repeatable)",
+        help="override a setting, for example training.updates=50 (repeatable); the run lies beside the arm's own, "
+        "under a name of its own, and is seen in notebooks/explore.ipynb",
     )
     run.add_argument(
         "--dry-run",
@@ -144,7 +147,12 @@ def run(options: argparse.Namespace) -> None:
         raise ReproError(f"say which arm with --arm; study {study.name!r} has: {', '.join(study.arms)}")
     try:
         arm = options.arm or study.cells(options.tier)[0].arm
-        config = override(study.config(arm, options.seed, options.tier), options.set)
+        config = study.config(arm, options.seed, options.tier)
+        changed = override(config, options.set) != config
+        if changed:  # under a name of its own, by which the explorer finds it
+            from repro.study import explore
+
+            config = explore.custom(study, arm, options.seed, options.tier, options.set)
     except ModuleNotFoundError as error:
         raise ReproError(
             f"a run's config needs the package {error.name!r}: pip install '.[train]' (see `repro doctor`)"
@@ -156,7 +164,9 @@ def run(options: argparse.Namespace) -> None:
         arms, seeds = ([options.arm], options.seeds or 1) if options.arm else ([], options.seeds)  # without: the grid
         found = plan(study, options.tier, arms, seeds, config)
         whole = {"hash": config_hash(config), "folder": str(folder), "config": to_dict(config), "plan": found}
-        print(json.dumps(whole, indent=1) if options.json else render(found))
+        print(
+            json.dumps(whole, indent=1) if options.json else f"{render(found)}\n\nresults: {folder}{COMPARE * changed}"
+        )
         return
     if study.paper_tier(options.tier):
         from repro.study.plan import check
@@ -172,7 +182,7 @@ def run(options: argparse.Namespace) -> None:
         raise ReproError(
             f"training needs the package {error.name!r}: pip install '.[train]' (see `repro doctor`)"
         ) from error
-    with tqdm(total=config.training.updates, unit="update", desc=f"{options.arm} seed {options.seed}") as bar:
+    with tqdm(total=config.training.updates, unit="update", desc=f"{config.arm} seed {options.seed}") as bar:
 
         def show(state: dict) -> None:
             if "update" in state:
@@ -183,6 +193,8 @@ def run(options: argparse.Namespace) -> None:
 
         result = train(config, folder, show)
     print(json.dumps({"folder": str(folder), **result}, indent=1))
+    if changed:
+        print(f"results: {config.arm}{COMPARE}", file=sys.stderr)
 
 
 def reproduce(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import pytest
 from repro import cli
 from repro.cli import main
 from repro.config import config_hash, from_dict
-from repro.study import STUDIES
+from repro.study import STUDIES, explore, runs
 from repro.study.runs import read_metrics
 from repro.training.config import RunConfig
 
@@ -75,10 +75,11 @@ def test_a_dry_run_prints_the_config_and_does_nothing(capsys, data):
         )
     )
     config = from_dict(RunConfig, shown["config"])
-    assert (config.study, config.arm, config.tier, config.seed) == ("asympo_async", "naive@lag0", "smoke", 3)
+    arm = "custom-naive-style=english,updates=7@lag0"
+    assert (config.study, config.arm, config.tier, config.seed) == ("asympo_async", arm, "smoke", 3)
     assert config.training.updates == 7 and config.world.style == "english"
     assert shown["hash"] == config_hash(config)
-    folder = data / "runs" / "asympo_async" / "smoke" / "naive@lag0" / f"seed3-{shown['hash']}"
+    folder = data / "runs" / "asympo_async" / "smoke" / arm / f"seed3-{shown['hash']}"
     assert Path(shown["folder"]) == folder and not folder.exists()
     plain = json.loads(output(capsys, [*RUN, "--seed", "3", "--dry-run", "--json"]))
     assert plain["hash"] != shown["hash"]
@@ -92,6 +93,25 @@ def test_a_run_from_the_shell_and_once_more(capsys):
     assert result["status"] == "finished" and result["updates"] == 2
     assert [r["update"] for r in read_metrics(result["folder"]) if r["kind"] == "update"] == [1, 2]
     assert json.loads(output(capsys, arguments)) == result  # it was over
+
+
+def test_runs_with_changed_settings_are_what_the_explorer_finds(capsys, data):
+    assert main([*RUN, *with_settings(*BRIEF)]) == 0
+    out, err = capsys.readouterr()
+    folder = Path(json.loads(out)["folder"])
+    assert folder.parent.name.startswith("custom-naive-") and folder.parent.name.endswith("@lag0")
+    assert f"results: {folder.parent.name} (compare in notebooks/explore.ipynb)" in err
+    study = STUDIES["asympo_async"]
+    found = explore.gather(study, "smoke")
+    assert explore.arms(found) == [folder.parent.name] and len(found.curves[found.curves["update"] > 0]) == 2
+    assert runs.run_folder(explore.custom(study, "naive@lag0", 0, "smoke", BRIEF)) == folder  # as the panel would
+
+
+def test_a_setting_that_changes_nothing_is_the_arm_itself(capsys):
+    same = STUDIES["asympo_async"].config("naive@lag0", 0, "smoke").training.updates
+    plain = json.loads(output(capsys, [*RUN, "--dry-run", "--json"]))
+    assert json.loads(output(capsys, [*RUN, "--dry-run", "--json", "--set", f"training.updates={same}"])) == plain
+    assert plain["config"]["arm"] == "naive@lag0"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +133,7 @@ def test_a_run_from_the_shell_and_once_more(capsys):
         ([*RUN, "--set", "recipe.credit.scale=variance"], "GroupCredit.scale is 'variance'; choose 'none', 'std' or"),
         ([*RUN, "--set", "world.names=3"], "world.names is 3"),
         ([*RUN, "--set", "policy.checkpoint=/no/such/folder"], "policy.checkpoint: '/no/such/folder' could not be"),
+        ([*RUN, "--set", "seed=3"], "study, arm, tier and seed are chosen, not changed"),
         ([*RUN, "--set", "device=abacus"], "device='abacus': torch cannot use it"),
         (["reproduce", "--only", "asympo"], "asympo_async"),
         (["reproduce", "--executor", "slurm"], "there is no executor 'slurm'; there are: local, ray"),

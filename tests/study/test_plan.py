@@ -211,7 +211,8 @@ def test_the_command_prints_a_plan(bare, capsys):
     assert main([*arguments, "--set", "policy.checkpoint=Qwen/Qwen3-4B-Base"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["plan"]["model"]["parameters"] == SHAPES["Qwen/Qwen3-4B-Base"].parameters
-    assert found["config"]["arm"] == "spo@ref" and found["plan"]["runs"] == 1
+    assert found["config"]["arm"].startswith("custom-spo-checkpoint=Qwen_Qwen3-4B-Base-")
+    assert found["plan"]["arms"] == ["spo@ref"] and found["plan"]["runs"] == 1
     assert found["folder"].endswith(f"seed0-{found['hash']}")
 
 
