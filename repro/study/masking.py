@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from repro.errors import ReproError
 from repro.study import runs
 from repro.study.definition import Study
 
+STATUS = {
+    "missing": "there is no trace",
+    "no room": "no room for the trace",
+    "too short": "too short for this prefix: nothing is shown",
+}
 KEPT, HIDDEN, CUT, ANSWER = "kept", "hidden", "cut", "answer"
 
 
@@ -55,8 +61,11 @@ class Example:
 # From a hint to its pieces --------------------------------------------------------------------------------------------
 
 
-def view(label: str, guidance: Any, query: Any) -> View:
-    """What `guidance` (an `algorithms.smepo.ExpertTrace`) shows of the query's trace, hides of it and cuts off."""
+def view(label: str, guidance: Any, query: Any, reward: Callable[[Any, str], float] | None = None) -> View:
+    """What `guidance` (an `algorithms.smepo.ExpertTrace`) shows of the query's trace, hides of it and cuts off.
+
+    `reward`: see `algorithms.smepo.audit`.
+    """
     from repro.algorithms.masks import units
     from repro.algorithms.smepo import audit
 
@@ -77,11 +86,11 @@ def view(label: str, guidance: Any, query: Any) -> View:
         else:
             parts.append(Part(shown, HIDDEN, piece.was))
         parts.append(Part(rest, CUT))
-    leaks, places = audit(query, guidance), units(query.trace)
+    leaks, places = audit(query, guidance, reward=reward), units(query.trace)
     hidden = sum(any(s.start < stop and start < s.end for s in spans) for start, stop in places)
     notes = [f"hides {hidden} of {len(places)} words and numbers" if hidden else "hides nothing"]
     if guided.status != "guided":
-        notes = ["there is no trace" if guided.status == "missing" else "no room for the trace"]
+        notes = [STATUS[guided.status]]
     elif any(part.kind == CUT and part.text.strip() for part in parts):
         notes.append("the rest is cut off")
     if leaks.answer:
@@ -120,19 +129,34 @@ def of_study(study: Study, tier: str = "small", seed: int = 0, index: int = 0) -
 
     ReproError for a question that the training list does not have.
     """
-    from repro import environments
-    from repro.algorithms.smepo import ExpertTrace
-
-    hints: dict[Any, str] = {}
-    for name, arm in study.arms.items():
-        guidance = study.config(name, seed, tier).recipe.guidance
-        if isinstance(guidance, ExpertTrace):
-            hints.setdefault(guidance, arm.label)
-    queries = environments.train_list(study.config(next(iter(study.arms)), seed, tier).world, seed)
+    hints, queries, reward = _hints(study, tier, seed)
     if not 0 <= index < len(queries):
         raise ReproError(f"question {index} of {study.name}: the training list of seed {seed} has {len(queries)}")
     query = queries[index]
-    return Example(query.text, query.answer, tuple(view(label, hint, query) for hint, label in hints.items()))
+    return Example(query.text, query.answer, tuple(view(label, hint, query, reward) for hint, label in hints.items()))
+
+
+def surveys(study: Study, tier: str = "small", seed: int = 0) -> dict[str, dict[str, int | float]]:
+    """By label of a hint: how it guides the whole training list, and what of it leaks (`algorithms.smepo.survey`)."""
+    from repro.algorithms.smepo import survey
+
+    hints, queries, reward = _hints(study, tier, seed)
+    return {label: survey(hint, queries, reward=reward) for hint, label in hints.items()}
+
+
+def _hints(study: Study, tier: str, seed: int) -> tuple[dict[Any, str], list[Any], Callable | None]:
+    """The hints that show an expert trace, with their labels; the training list; the reward of a single response."""
+    from repro import environments
+    from repro.algorithms.smepo import ExpertTrace
+
+    configs = {name: study.config(name, seed, tier) for name in study.arms}
+    hints: dict[Any, str] = {}
+    for name, config in configs.items():
+        if isinstance(config.recipe.guidance, ExpertTrace):
+            hints.setdefault(config.recipe.guidance, study.arms[name].label)
+    world = next(iter(configs.values())).world
+    reward = None if environments.multi_turn(world) else partial(environments.reward, world)
+    return hints, environments.train_list(world, seed), reward
 
 
 # A trace of one's own -------------------------------------------------------------------------------------------------
@@ -261,8 +285,9 @@ def path(root: Path | None = None) -> Path:
 
 
 def save(studies: Iterable[Study], root: Path | None = None) -> Path:
-    """Write the first training question of each study under its hints; the same code gives the same bytes."""
-    examples = {study.name: asdict(of_study(study)) for study in studies}
+    """Write the first training question of each study under its hints, and what leaks of all; the same code gives the
+    same bytes."""
+    examples = {study.name: asdict(of_study(study)) | {"surveys": surveys(study)} for study in studies}
     runs.atomic_write(path(root), json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
     return path(root)
 
@@ -276,6 +301,11 @@ def load(study: str, root: Path | None = None) -> Example | None:
         return None
     views = (View(one["label"], tuple(Part(**part) for part in one["parts"]), one["note"]) for one in found["views"])
     return Example(found["question"], found["answer"], tuple(views))
+
+
+def load_surveys(study: str, root: Path | None = None) -> dict[str, dict[str, int | float]]:
+    """The committed surveys of a study by hint, none if there are none; needs no torch."""
+    return json.loads(path(root).read_text()).get(study, {}).get("surveys", {}) if path(root).is_file() else {}
 
 
 if __name__ == "__main__":

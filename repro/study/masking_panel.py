@@ -9,22 +9,48 @@ import ipywidgets as widgets
 from repro.errors import ReproError
 from repro.study import masking
 
-QUESTION = "Ann buys 3 boxes of 12 pens. A third of the pens are red, the others blue. How many are blue?"
-TRACE = """boxes = 3
+MATHS = {
+    "question": "Ann buys 3 boxes of 12 pens. A third of the pens are red, the others blue. How many are blue?",
+    "trace": """boxes = 3
 pens = boxes * 12 = 36
 Step 2: a third of them, 1/3 or about 33%, are red.
 red = pens / 3 = 12
 blue = pens - red = 24
-So the answer is \\boxed{24}."""
+So the answer is \\boxed{24}.""",
+    "answer": "24",
+    "names": "",
+}
+CODE = {
+    "question": "Print the second largest of the distinct numbers that are read.",
+    "trace": """Repeated numbers count once, so a set is enough.
+Sort what is left and take the last but one.
+```python
+numbers = sorted(set(map(int, input().split())))
+print(numbers[-2])
+```
+Mind lists with fewer than 2 distinct numbers.""",
+    "answer": "",
+    "names": "",
+}
+SEARCH = {
+    "question": "In which town was the mother of Ada Byron born?",
+    "trace": """search Ada Byron mother : found Anne Isabella
+search Anne Isabella birthplace : found Durham
+answer Durham""",
+    "answer": "Durham",
+    "names": "Ada Byron, Anne Isabella, Durham",
+}
+EXAMPLES = {"smepo_math": MATHS, "smepo_code": CODE, "smepo_search": SEARCH}
 
 
 class Masks:
     """Write a question, an expert trace and an answer, and see what every mask leaves of it. `box` is all.
 
-    `example()` is the present text under its masks, `shown.value` the same as HTML.
+    `example()` is the present text under its masks, `shown.value` the same as HTML. It opens on an example of a study.
     """
 
-    def __init__(self, trace: str = TRACE, question: str = QUESTION, answer: str = "24", names: str = "Ann") -> None:
+    def __init__(self, study: str = "smepo_math") -> None:
+        question, trace, answer, names = (EXAMPLES[study][part] for part in ("question", "trace", "answer", "names"))
         wide = {"style": {"description_width": "8em"}, "layout": widgets.Layout(width="52em")}
         self.question = widgets.Textarea(question, description="question", rows=2, **wide)
         self.trace = widgets.Textarea(trace, description="expert trace", rows=7, **wide)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from repro.study import STUDIES, smepo_code, smepo_math, smepo_search, summary, tables
+from repro.study import STUDIES, masking, smepo_code, smepo_math, smepo_search, summary, tables
 from repro.study.definition import Study
 from repro.study.evidence import Evidence, difference, spelled
 from repro.study.smepo_arms import GRPO, Check, profiles
@@ -37,6 +37,19 @@ def setup(study: Study, tier: str) -> str:
         " to each under every format of hint, before the first update",
     }
     return summary.setup(study, tier) + "".join(f"| {name} | {words} |\n" for name, words in rows.items())
+
+
+def leaks(surveys: Mapping[str, Mapping[str, float]]) -> str:
+    """What every hint gives away of a whole training list: a row a hint, of `masking.surveys`."""
+    head = ["hint", "questions", "shown a trace", "cut for room", "words and numbers hidden, %", "nothing hidden"]
+    head += ["a hidden value or the answer still shown", "answer stands in the question"]
+    keys = ("hides_nothing", "leaking", "answer_given")
+    rows = [
+        [label, *(str(row[key]) for key in ("queries", "guided", "truncated")), f"{100 * row['hidden_share']:.0f}",
+         *(str(row[key]) for key in keys)]
+        for label, row in surveys.items()
+    ]  # fmt: skip
+    return summary.markdown(head, rows)
 
 
 # The warm start, before any reinforcement -----------------------------------------------------------------------------
@@ -115,6 +128,8 @@ def finding(root: Path) -> str:
         evidence = _evidence(name, root)
         lines = [] if evidence is None else _lines(evidence)
         if lines:
+            lines[1:1] = _leaks(evidence.study, root)
+        if lines:
             parts.append(f"*{domain.capitalize()}*\n\n" + "\n".join(lines))
     return "\n\n".join(parts) or "No small-tier results are committed yet."
 
@@ -189,6 +204,20 @@ def _copying(evidence: Evidence) -> list[str]:
         "- **Is it copied?** Shown full traces with a wrong answer planted, warm starts gave that answer in "
         f"{starts.mean():.0f} % of responses ({starts.min():.0f} to {starts.max():.0f} from seed to seed). Training "
         f"changed it by {'; '.join(changes)}. At the end, full trace minus SMEPO {spelled(gap, 'points')}."
+    ]
+
+
+def _leaks(study: Study, root: Path) -> list[str]:
+    """In how many training questions a hidden value or the answer can still be read."""
+    found = masking.load_surveys(study.name, root)
+    labels = {arm: study.arms[arm].label for arm in (SMEPO, "random@wide", FULL)}
+    if not all(label in found for label in labels.values()):
+        return []
+    mask, random, full = (found[label]["leaking"] for label in labels.values())
+    questions = found[labels[SMEPO]]["guided"]
+    return [
+        f"- **Does the mask leak?** Of {questions} training questions it leaves a hidden value or the answer to be "
+        f"read in {mask}; the random mask in {random}, the full trace in {full}."
     ]
 
 

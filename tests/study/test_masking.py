@@ -13,10 +13,12 @@ from repro.algorithms.smepo import HINTS, ExpertTrace
 from repro.environments import guided_arithmetic, program, search
 from repro.environments.query import Query
 from repro.errors import ReproError
-from repro.study import STUDIES, masking
+from repro.study import STUDIES, masking, smepo_summary
 from repro.study.masking import ANSWER, CUT, HIDDEN, KEPT, Part, View, html, own, view
 from repro.study.masking_panel import Masks
+from repro.study.smepo_code import SMEPO_CODE
 from repro.study.smepo_math import SMEPO_MATH
+from repro.study.smepo_search import SMEPO_SEARCH
 
 TRACE = "pens = 3\nred = pens * 4 = 12\nSo 12 in all.\n#### 12"
 
@@ -117,6 +119,8 @@ def test_what_cannot_be_masked(given, message):
 
 
 def test_the_panel_shows_what_the_call_gives():
+    for study, mask in (("smepo_code", "code blocks"), ("smepo_search", "entities"), ("smepo_math", "critical path")):
+        assert mask in Masks(study).shown.value
     panel = Masks()
     assert "critical path" in panel.shown.value and "[ENTITY]" not in panel.shown.value
     panel.trace.value, panel.question.value, panel.names.value = "Ann has 2 < 3 pens", "", "Ann, pens"
@@ -124,6 +128,17 @@ def test_the_panel_shows_what_the_call_gives():
     assert "[ENTITY]" in panel.shown.value
     panel.trace.value = ""
     assert panel.shown.value == "<b>the trace is empty: a policy would see the question alone</b>"
+
+
+@pytest.mark.parametrize("study", [SMEPO_MATH, SMEPO_CODE, SMEPO_SEARCH], ids=lambda study: study.name)
+def test_the_masks_of_the_studies_are_clean(study):
+    """Own masks leak nowhere, full traces wherever the question does not print the answer."""
+    found = masking.surveys(study, "smoke")
+    own_mask, full = (found[study.arms[arm].label] for arm in ("smepo@wide", "full@wide"))
+    assert own_mask["leaking"] == own_mask["hides_nothing"] == 0 < own_mask["guided"] == own_mask["queries"]
+    assert full["leaking"] + full["answer_given"] == full["queries"]
+    text = smepo_summary.leaks(found)
+    assert len(text.splitlines()) == len(found) + 2 and f"| {study.arms['smepo@wide'].label} |" in text
 
 
 # As HTML, and on disk -------------------------------------------------------------------------------------------------
@@ -144,6 +159,8 @@ def test_examples_are_kept_and_loaded(tmp_path):
     path = masking.save([SMEPO_MATH], tmp_path)
     assert masking.load("smepo_math", tmp_path) == masking.of_study(SMEPO_MATH)
     assert masking.load("nothing", tmp_path) is None
+    assert masking.load_surveys("smepo_math", tmp_path) == masking.surveys(SMEPO_MATH)
+    assert masking.load_surveys("nothing", tmp_path) == {}
     first = path.read_bytes()
     assert masking.save([SMEPO_MATH], tmp_path).read_bytes() == first and json.loads(first)
 
