@@ -65,8 +65,8 @@ def _hub(name: str, files: str = "") -> str:
 def _contest(
     name: str, what: str, used_by: str, rows: int, licence: str, check: str = "contest", files: str = "data/*.parquet"
 ):
-    part = Part("problems", (files,), rows)
-    return DataSet(what, used_by, licence, f"https://huggingface.co/datasets/{name}", _hub(name), check, (part,))
+    part, source = Part("problems", (files,), rows), f"https://huggingface.co/datasets/{name}"
+    return DataSet(what, used_by, licence, source, _hub(name), check, (part,), "environments.benchmarks")
 
 
 # Problems of the training and the test split by subject (EleutherAI/hendrycks_math; 7,500 and 5,000 in all).
@@ -129,7 +129,7 @@ DATASETS: dict[str, DataSet] = {
             Part("train", ("main/train-*.parquet", "train*.jsonl"), 7473),
             Part("test", ("main/test-*.parquet", "test*.jsonl"), 1319),
         ),
-        reader="environments.maths_data (gsm8k)",
+        reader="environments.maths_data (gsm8k); as a benchmark, environments.benchmarks",
         remark="also loads by its hub id, without lying here",
     ),
     "math": DataSet(
@@ -267,6 +267,19 @@ def command(name: str) -> str:
     return dataset_named(name).download.replace("{folder}", shlex.quote(str(folder(name))))
 
 
+def tiers_of(name: str) -> list[str]:
+    """The paper tiers whose runs read a set, such as "asympo_async paper"; those that no machine can run are not."""
+    from repro.study.paper_settings import PAPER
+
+    dataset_named(name)
+    return [
+        f"{study} {tier}"
+        for study, tiers in PAPER.items()
+        for tier, entry in tiers.items()
+        if name in entry.data and not entry.blocked
+    ]
+
+
 def listing() -> list[dict]:
     """What `repro data list` prints, as plain values that json can hold."""
     return [
@@ -280,6 +293,7 @@ def listing() -> list[dict]:
             "folder": str(folder(name)),
             "variable": dataset.variable or None,
             "reader": dataset.reader or None,
+            "tiers": tiers_of(name),
             "there": folder(name).is_dir(),
             "remark": dataset.remark or None,
         }
@@ -298,9 +312,10 @@ def render(entries: list[dict]) -> str:
             "from": entry["source"],
             "folder": entry["folder"] + variable,
             "read by": entry["reader"] or "nothing here yet; checked only",
+            "needed by": ", ".join(entry["tiers"]),
             "note": entry["remark"],
             "download": entry["download"],
         }
-        body = [f"  {key:9}{value}" for key, value in lines.items() if value]
+        body = [f"  {key:11}{value}" for key, value in lines.items() if value]
         blocks.append("\n".join([f"{entry['name']}: {entry['what']}", *body]))
     return "\n\n".join(blocks)

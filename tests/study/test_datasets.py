@@ -15,9 +15,11 @@ from repro.environments.alfworld import games
 from repro.environments.alfworld.games import HouseholdConfig
 from repro.environments.webshop import catalogue
 from repro.errors import ReproError
-from repro.study import dataset_checks, datasets
+from repro.study import STUDIES, dataset_checks, datasets
 from repro.study.dataset_checks import check, check_all
 from repro.study.datasets import DATASETS, Part
+from repro.study.paper_settings import PAPER
+from repro.study.paper_tier import PAPER_TIERS
 from tests.environments.webshop import shelves
 
 GSM8K = [
@@ -80,6 +82,18 @@ def test_every_set_says_what_one_needs_to_know():
         assert not entry["there"]
         assert DATASETS[name].rows in dataset_checks.CHECKS and DATASETS[name].parts
         assert f"{name}: {entry['what']}\n" in datasets.render(datasets.listing())
+
+
+def test_what_a_paper_tier_reads_has_a_reader_and_says_for_which_tiers():
+    entries = {entry["name"]: entry for entry in datasets.listing()}
+    for study, tiers in PAPER.items():
+        for tier, entry in tiers.items():
+            assert all(entries[name]["reader"] for name in entry.data)
+            assert all((f"{study} {tier}" in entries[name]["tiers"]) == (not entry.blocked) for name in entry.data)
+            for name in getattr(STUDIES[study].cells(tier)[0].world, "benchmarks", ()):
+                assert name in entry.data and "environments.benchmarks" in entries[name]["reader"]
+    assert entries["math500"]["tiers"] == [f"{s} {t}" for s in ("asympo_async", "smepo_math") for t in PAPER_TIERS]
+    assert "nothing here yet" in datasets.render([entries["sciknoweval"]]) and not entries["sciknoweval"]["tiers"]
 
 
 def test_the_splits_add_up_to_what_the_papers_count():
