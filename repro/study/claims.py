@@ -13,7 +13,7 @@ from typing import Any
 
 from repro.study import STUDIES, runs, tables, theory_results
 from repro.study.asympo_claims import ASYMPO_CLAIMS
-from repro.study.evidence import NOT_RUN, NOT_TESTABLE, Claim, Evidence, Judgement
+from repro.study.evidence import INTERIM, NOT_RUN, NOT_TESTABLE, Claim, Evidence, Judgement, marks
 from repro.study.sgpo_claims import SGPO_CLAIMS
 from repro.study.smepo_claims import SMEPO_CLAIMS
 from repro.study.statistics import Interval
@@ -63,11 +63,11 @@ def row(claim: Claim, evidence: Evidence | None) -> dict[str, Any]:
 
 
 def render_markdown(rows: list[dict[str, Any]]) -> str:
-    """The ledger as a table: claim, paper, here with its interval and seeds, verdict."""
+    """The ledger as a table: claim, paper, here with its interval and seeds, verdict with its `marks`."""
     lines = ["| claim | paper | here: value [95 % interval], seeds | verdict |", "|---|---|---|---|"]
     for entry in rows:
         paper = f"{entry['paper_value']} ({entry['source']})"
-        lines.append(f"| {entry['statement']} | {paper} | {_measured(entry)} | **{entry['verdict']}** |")
+        lines.append(f"| {entry['statement']} | {paper} | {_measured(entry)} | **{entry['verdict']}**{marks(entry)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -99,7 +99,7 @@ def _judged(claim: Claim, evidence: Evidence | None) -> tuple[str, Interval | No
     judgement: Judgement = claim.rule.judge(evidence, *claim.arms)
     planned = {arm: evidence.study.seeds(arm, TIER) for arm in claim.arms}
     short = [f"{arm} {present[arm]} of {planned[arm]}" for arm in claim.arms if present[arm] < planned[arm]]
-    remarks = [judgement.note] + ([f"Interim, seeds: {', '.join(short)}"] if short else [])
+    remarks = [judgement.note] + ([f"{INTERIM}{', '.join(short)}"] if short else [])
     return judgement.verdict, judgement.interval, remarks
 
 

@@ -13,7 +13,7 @@ Conventions, the same for every rule:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, nan
 
@@ -113,6 +113,16 @@ class Claim:
     figure: str | None = None  # file stem in figures/
     paper_number: float | None = None  # in the rule's unit; the mean where the paper has several
     remark: str = ""  # what the reader of the verdict must know whatever it is
+
+
+INTERIM = "Interim, seeds: "
+LATER = ("Posed after", "Added after", "Changed after")  # how a remark says that its row was not fixed beforehand
+
+
+def marks(entry: Mapping[str, str]) -> str:
+    """What is to be known beside a verdict: † posed, added or changed after runs it judges; ‡ not all seeds yet."""
+    later = "†" * any(words in entry["note"] for words in LATER)
+    return later + "‡" * (INTERIM in entry["note"])
 
 
 # What the rules share -------------------------------------------------------------------------------------------------

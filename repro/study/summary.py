@@ -15,6 +15,7 @@ import pandas as pd
 
 from repro.study import bill
 from repro.study.definition import COLLAPSE, TIERS, Study
+from repro.study.evidence import marks
 from repro.study.statistics import Interval, t_interval
 from repro.study.tables import Tables
 
@@ -180,7 +181,7 @@ def ledger(rows: Sequence[dict[str, Any]], detail: bool = True) -> str:
             f"{row['paper_value']} ({row['source']})",
             _measured(row),
             row["seeds"],
-            f"**{row['verdict']}**",
+            f"**{row['verdict']}**{marks(row)}",
             f"`{row['figure']}`" if row["figure"] else "-",
         )
         for row in rows
@@ -191,7 +192,7 @@ def ledger(rows: Sequence[dict[str, Any]], detail: bool = True) -> str:
         rules: dict[str, list[str]] = {}
         for row in rows:
             rules.setdefault(f"{row['metric']}. {row['rule']}", []).append(f"`{row['id']}`")
-        text += "\n**Rules**, fixed before the runs:\n\n"
+        text += "\n**Rules**, fixed before the runs but for rows marked †; ‡: not all planned seeds are in yet.\n\n"
         text += "".join(f"- {', '.join(ids)}: {rule}\n" for rule, ids in rules.items())
         notes = [f"- `{row['id']}`: {row['note']}\n" for row in rows if row["note"]]
         text += "\n**Remarks**\n\n" + "".join(notes) if notes else ""

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from repro.errors import ReproError
-from repro.study import STUDIES, claims, rules, tables, theory_results
+from repro.study import STUDIES, claims, rules, summary, tables, theory_results
 from repro.study.asympo_claims import MEAN_AT_8, PASS_AT_8
 from repro.study.cost_rules import BEATS_AT_A_PRICE, NO_WORSE
-from repro.study.evidence import VERDICTS, Evidence
+from repro.study.evidence import VERDICTS, Evidence, marks
 
 STUDY = STUDIES["asympo_async"]
 CLAIM = {claim.id: claim for claim in claims.CLAIMS}
@@ -73,6 +73,17 @@ def spread(mean, half, seeds=10):
     return mean + np.tile([1, -1], 5) * half * 3 / 2.262157
 
 
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [("", ""), ("from 1 to 2 %. Added after five seeds", "†"), ("Interim, seeds: a 5 of 10", "‡"),
+     ("Interim, seeds: a 5 of 10. Posed after the runs", "†‡"), ("Changed after five seeds", "†")],
+)  # fmt: skip
+def test_a_row_says_if_it_came_late_or_is_not_complete(note, expected):
+    row = judged("naive-collapses", naive_at_ref=arm()) | {"note": note}
+    assert marks(row) == expected and f"**{row['verdict']}**{expected} |" in claims.render_markdown([row])
+    assert f"**{row['verdict']}**{expected} |" in summary.ledger([row])
+
+
 # Clopper and Pearson's limits for k of 10: 0: [0, 0.31], 1: [0.00, 0.45], 2: [0.03, 0.56], 5: [0.19, 0.81],
 # 8: [0.44, 0.97], 9: [0.55, 1.00], 10: [0.69, 1].
 @pytest.mark.parametrize(
@@ -102,6 +113,15 @@ def test_collapse_numbers_by_hand():
     assert "naive@ref: 10 of 10 collapsed (10 at 0.25)" in row["note"]
     assert "of mean@8: -10.0 [-12.0, -8.0] points" in row["note"]
     assert row["paper_number"] == 1.0 and "alpha 1" in row["note"]
+
+
+def test_longer_runs_have_rows_of_their_own():
+    made = {"naive-long_at_ref": arm(40, 2, seeds=3), "naive_at_lag0": arm(80), "asympo-long_at_ref": arm(90, seeds=3)}
+    falls, stays = judged("naive-long-collapses", **made), judged("asympo-long-stable", **made)
+    assert falls["value"] == pytest.approx(2 / 3) and stays["value"] == 0.0
+    assert (falls["verdict"], stays["verdict"]) == ("direction only", "inconclusive")  # three seeds cannot say more
+    assert all("three times as many updates" in row["statement"] for row in (falls, stays))
+    assert all("Added after the first runs" in row["note"] for row in (falls, stays))
 
 
 def test_the_stricter_collapse_is_read_from_the_curves():
