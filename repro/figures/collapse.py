@@ -1,7 +1,8 @@
-"""When runs collapse: survival curves of the core algorithms, and of the naive loss by staleness."""
+"""When runs collapse: survival curves of the core algorithms, of the naive loss by staleness, and of longer runs."""
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,36 +14,61 @@ from repro.study.survival import kaplan_meier
 from repro.study.tables import Tables
 
 LAGS = ("lag0", "lag4", "ref", "lag16", "lag32", "lag64", "queue")
+LONG = ("naive-long@ref", "asympo-long@ref")
+LONG_UPDATES = 3  # times those of all other runs, and as many panels wide: one scale for the figure
 
 
 @style.styled
 def survival(tables: Tables, study: Study, swept: str = "naive") -> Figure:
-    """Kaplan-Meier curves of the time to collapse: core algorithms at the reference staleness above, one by lag "
-    "below."""
-    figure, axes = style.panels(2, len(CORE), 3.7, sharex=True, sharey=True)
+    """Kaplan-Meier curves of the time to collapse: core algorithms at the reference staleness, one of them by lag, and
+    below what three times as many updates bring."""
+    figure, axes = style.panels(3, len(CORE), 5.3, sharex="row", sharey=True)
     above, below = [f"{name}@ref" for name in CORE], [f"{swept}@{lag}" for lag in LAGS]
-    for row, arms in zip(axes, (above, below), strict=True):
+    for row, arms in zip(axes, (above, below), strict=False):
         for ax, arm in zip(row, arms, strict=True):
             _curve(ax, tables, arm)
+        row[0].set_xlim(left=0)
+        row[0].locator_params(axis="x", nbins=2)
     for ax, arm in zip(axes[0], above, strict=True):
         ax.set_title(style.short_label(study, arm), color=style.look_of(arm).colour, weight="bold")
     for ax, lag in zip(axes[1], LAGS, strict=True):
         text = {"queue": "queue", "ref": "lag 8\u201323"}.get(lag, f"lag {lag.removeprefix('lag')}")
         ax.set_title(text, color=style.look_of(swept).colour)
-    axes[0, 0].set_ylim(-0.04, 1.3)  # room for the count
-    axes[0, 0].set_yticks([0, 0.5, 1])
-    axes[0, 0].set_xlim(left=0)
-    axes[0, 0].locator_params(axis="x", nbins=2)
-    axes[0, 0].set_ylabel("share not collapsed\nlag 8\u201323")
+    first = axes[0, 0]
+    first.set_ylim(-0.04, 1.3)  # room for the count
+    first.set_yticks([0, 0.5, 1])
+    first.set_ylabel("share not collapsed\nlag 8\u201323")
     axes[1, 0].set_ylabel(f"share not collapsed\n{style.short_label(study, f'{swept}@ref')} by lag")
     axes[1, len(LAGS) // 2].set_xlabel("update")
+    for ax, arm in zip(_wide(figure, axes), LONG, strict=True):
+        _curve(ax, tables, arm)
+        name = style.short_label(study, f"{style.algorithm_of(arm)}@ref")
+        ax.set_title(f"{name}, three times as many updates", color=style.look_of(arm).colour, weight="bold")
+        ax.set_xlim(left=0)
+        ax.set_xlabel("update")
     caption = (
-        f"{style.seeds_text(tables.runs, above + below)}. Kaplan-Meier estimate with its pointwise 95 % interval "
-        "(log-log Greenwood; exact while no run has collapsed). Cross: a run's collapse, running mean of "
+        f"{style.seeds_text(tables.runs, above + below)}; of the longer runs {style.seeds_text(tables.runs, LONG)}, "
+        "added when five seeds of naive had fallen without a collapse. Kaplan-Meier estimate with its pointwise "
+        "95 % interval (log-log Greenwood; exact while no run has collapsed). Cross: a run's collapse, running mean of "
         f"{COLLAPSE.window} updates below {COLLAPSE.fraction:g} of its maximum for {COLLAPSE.stretch} updates, or a "
         "non-finite loss. Stroke: the end of runs without one, with their number."
     )
     return style.finish(figure, "Time to collapse", caption, tables.runs)
+
+
+def _wide(figure: Figure, axes: np.ndarray) -> list[Axes]:
+    """Panels for the longer runs in place of the last row."""
+    for ax in axes[-1]:
+        ax.remove()
+    grid = axes[0, 0].get_gridspec()
+    wide = [
+        figure.add_subplot(grid[-1, LONG_UPDATES * k : LONG_UPDATES * (k + 1)], sharey=axes[0, 0])
+        for k in range(len(LONG))
+    ]
+    wide[0].set_ylabel("share not collapsed\nlag 8\u201323")
+    for ax in wide[1:]:
+        ax.tick_params(labelleft=False)
+    return wide
 
 
 def _curve(ax: Axes, tables: Tables, arm: str) -> None:

@@ -45,6 +45,8 @@ PASS_AT_8 = {
     "asympo": (53.17, 49.19, 58.87, 56.83),
 }
 
+LONGER = "Added after the first runs: five seeds of the naive loss had fallen in 150 updates without a collapse"
+
 NOT_AT_THIS_SCALE = Rule("Not judged: it needs the paper's models and test sets.", "mean@8 and pass@8", "points")
 BY_CONSTRUCTION = Rule("Not judged: the paper measures nothing, and here it holds by construction.", "interface", "")
 
@@ -134,6 +136,26 @@ ASYMPO_CLAIMS: tuple[Claim, ...] = (
     _stable("asympo", "ASymPO"),
     _stable("asympo_stable", "Stabilised ASymPO", source="Figure 1, Tables 2-4, if it is the form that was run"),
     _stable("grpo", "GRPO with behaviour log-probs"),
+    _claim(
+        id="naive-long-collapses",
+        statement="In three times as many updates, the naive current-policy loss collapses under asynchronous training",
+        paper_value="none: one length of training",
+        source=NO_NUMBER,
+        rule=COLLAPSES,
+        arms=("naive-long@ref", "naive@lag0"),
+        figure=SURVIVAL,
+        remark=f"{LONGER}. The synchronous control has a third of its updates",
+    ),
+    _claim(
+        id="asympo-long-stable",
+        statement="In three times as many updates, ASymPO stays stable to the end under asynchronous training",
+        paper_value="none: one length of training",
+        source=NO_NUMBER,
+        rule=STAYS_STABLE,
+        arms=("asympo-long@ref", "naive-long@ref"),
+        figure=SURVIVAL,
+        remark=LONGER,
+    ),
     _better("spo", "SPO (alpha 0.2)"),
     _better("asympo", "ASymPO"),
     _claim(

@@ -82,6 +82,15 @@ def finding(root: Path) -> str:
             f"{fell('spo@ref', 'asympo@ref', 'grpo@ref')}. Held-out success against GRPO, which reads them: ASymPO "
             f"{minus('asympo@ref', 'grpo@ref')}; SPO {minus('spo@ref', 'grpo@ref')}."
         )
+    longer = {"naive-long@ref": "naive", "asympo-long@ref": "ASymPO"}
+    if set(longer) <= set(by_arm):
+        falls = ", ".join(
+            f"{name} {by_arm[arm]['collapsed'].sum()} of {len(by_arm[arm])}" for arm, name in longer.items()
+        )
+        lines.append(
+            f"- **And in three times as many updates?** Collapsed: {falls}. ASymPO minus naive "
+            f"{minus('asympo-long@ref', 'naive-long@ref')}. Added after the first runs."
+        )
     controls = [f"{control}@ref" for control in CONTROLS if f"{control}@ref" in by_arm]
     if controls and "asympo@ref" in by_arm:
         gaps = "; ".join(f"{study.arms[arm].label} {minus(arm, 'asympo@ref')}" for arm in controls)

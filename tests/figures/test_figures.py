@@ -116,6 +116,17 @@ def test_a_collapse_is_marked_where_it_happened(drawn):
     assert len(labelled(drawn["survival"], "gpg@ref censored")[0].get_xdata()) == SEEDS - 1
 
 
+def test_longer_runs_have_panels_of_their_own_with_all_their_updates(drawn):
+    for name, arm in (("naive", "naive-long@ref"), ("ASymPO", "asympo-long@ref")):
+        (ax,) = (ax for ax in drawn["survival"].axes if ax.get_title() == f"{name}, three times as many updates")
+        (end,) = (line for line in ax.lines if line.get_label() == f"{arm} censored")
+        assert len(end.get_xdata()) == SEEDS and all(0 < x < ax.get_xlim()[1] for x in end.get_xdata())
+    longer = synthetic(["naive-long@ref"], updates=180)
+    figure = FIGURES["survival"](longer, ASYMPO_ASYNC)
+    assert labelled(figure, "naive-long@ref survival")[0].axes.get_xlim()[1] > 180
+    assert "no runs of asympo-long@ref" in [text.replace("- ", "-") for text in texts(figure)]
+
+
 def test_the_mean_ends_whole_where_the_first_run_ends(drawn):
     whole = labelled(drawn["convergence"], "gpg@ref mean")
     assert whole[0].get_xdata()[-1] == DIVERGED[2]
