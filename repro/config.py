@@ -100,7 +100,9 @@ def override(config: Any, assignments: list[str] | tuple[str, ...] | dict[str, A
     """A copy with dotted fields replaced: "training.updates=10" or {"training.updates": 10}.
 
     Values given as text are read as JSON where they are JSON (10, 0.5, true, null, [1, 2]) and as plain text otherwise.
-    Raises ReproError for a malformed assignment, an unknown field (naming the known ones) or a value of the wrong type.
+    Where a field admits several kinds, "policy.kind=CheckpointConfig" chooses another, with its own defaults for what
+    is not set beside it. Raises ReproError for a malformed assignment, an unknown field (naming the known ones) or a
+    value of the wrong type.
     """
     if not isinstance(assignments, dict):
         pairs = {}
@@ -116,24 +118,46 @@ def override(config: Any, assignments: list[str] | tuple[str, ...] | dict[str, A
     return _replace(config, [(key.split("."), value, key) for key, value in assignments.items()])
 
 
-def _replace(config: Any, assignments: list[tuple[list[str], Any, str]]) -> Any:
-    """All of a dataclass's assignments (path, value, whole key) in one step, so that no half-changed one is judged."""
-    names = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
+def _replace(config: Any, assignments: list[tuple[list[str], Any, str]], options: tuple[type, ...] = ()) -> Any:
+    """All of a dataclass's assignments (path, value, whole key) in one step, so that no half-changed one is judged.
+
+    `options` are the classes that may stand in its place: an assignment to "kind" chooses one.
+    """
+    kinds = {cls.__name__: cls for cls in options}
+    cls = type(config)
+    for path, value, _ in assignments:
+        cls = kinds.get(str(value), cls) if path == ["kind"] else cls
+    new = cls is not type(config)
+    names = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    hints = typing.get_type_hints(cls) if names else {}
     whole: dict[str, Any] = {}
     inner: dict[str, list[tuple[list[str], Any, str]]] = {}
     for path, value, key in assignments:
+        if path == ["kind"] and str(value) in kinds:
+            continue
         if path[0] not in names:
-            known = ", ".join(names) or "none: it is a plain value"
-            raise ReproError(
-                f"unknown setting {key!r}: {type(config).__name__} has no field {path[0]!r} (fields: {known})"
-            )
+            raise ReproError(f"unknown setting {key!r}: {_unknown(path, key, cls, names, kinds)}")
         if len(path) > 1:
             inner.setdefault(path[0], []).append((path[1:], value, key))
         else:
-            whole[path[0]] = _typed(typing.get_type_hints(type(config))[path[0]], value, key)
+            whole[path[0]] = _typed(hints[path[0]], value, key)
     for name, parts in inner.items():
-        whole[name] = _replace(whole.get(name, getattr(config, name)), parts)
-    return _checked(", ".join(key for _, _, key in assignments), dataclasses.replace, config, **whole)
+        held = whole.get(name, getattr(cls if new else config, name, None))
+        whole[name] = _replace(held, parts, _dataclass_options(hints[name]))
+    where = ", ".join(key for _, _, key in assignments)
+    return _checked(where, cls, **whole) if new else _checked(where, dataclasses.replace, config, **whole)
+
+
+def _unknown(path: list[str], key: str, cls: type, names: list[str], kinds: dict[str, type]) -> str:
+    """Why a setting names no field, and which other kind has it."""
+    if path == ["kind"] and kinds:
+        return f"choose from {', '.join(kinds)}"
+    place = key.removesuffix(".".join(path))
+    having = [name for name, other in kinds.items() if path[0] in other.__dataclass_fields__]
+    remedy = f"; {' or '.join(having)} has it: set {place}kind={having[0]} as well" if having else ""
+    return (
+        f"{cls.__name__} has no field {path[0]!r} (fields: {', '.join(names) or 'none: it is a plain value'}){remedy}"
+    )
 
 
 def _typed(annotation: Any, value: Any, key: str) -> Any:

@@ -11,6 +11,7 @@ from repro.algorithms.asympo import SPO, ASymPO, Naive
 from repro.config import check_type, config_hash, from_dict, override, to_dict
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
+from repro.policy.pretrained import CheckpointConfig, LoRA
 from repro.study import STUDIES
 from repro.study.asympo_async import ASYMPO_ASYNC
 from repro.training.config import Asynchronous, Lagged, RunConfig
@@ -205,3 +206,29 @@ def test_check_type_leaves_a_value_that_fits_as_it_is():
     assert check_type(tuple[int, ...], [], "x") == ()
     assert check_type(dict, {"a": 1}, "x") == {"a": 1}
     assert to_dict(replace(CONFIG, recipe=replace(CONFIG.recipe, objective=SPO()))) == to_dict(CONFIG)
+
+
+def test_another_kind_has_its_own_defaults_and_what_is_set_beside_it():
+    changed = override(CONFIG, ["policy.checkpoint=a/b", "policy.template=plain", "policy.kind=CheckpointConfig"])
+    assert changed.policy == CheckpointConfig(checkpoint="a/b", template="plain")
+    adapted = override(changed, ["policy.lora.kind=LoRA", "policy.lora.rank=3", "policy.lora.alpha=6"])
+    assert adapted.policy.lora == LoRA(rank=3, alpha=6.0) and adapted.policy.template == "plain"
+    assert override(adapted, ["policy.kind=CheckpointConfig", "policy.lora.kind=LoRA"]) == adapted  # the same kinds
+    assert override(Knobs(inner=Small(rate=0.1)), ["inner.kind=Other"]).inner == Other()
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("policy.template=plain", r"has no field 'template' \(fields: checkpoint, .*\); CheckpointConfig has it: set "
+                                  "policy.kind=CheckpointConfig as well"),
+        ("policy.kind=CheckpointConfig", "policy.checkpoint is empty; name a folder or a hub id"),
+        ("policy.kind=Checkpoint", "choose from PolicyConfig, ServedConfig, CheckpointConfig"),
+        ("policy.shape=3", r"has no field 'shape' \(fields: [a-z_, ]*\)$"),
+        ("training.kind=[1]", "choose from TrainingConfig, BudgetedTraining"),
+        ("device.kind=GPU", "str has no field 'kind'"),
+    ],
+)  # fmt: skip
+def test_a_field_of_another_kind_is_refused_with_the_remedy(setting, message):
+    with pytest.raises(ReproError, match=message):
+        override(CONFIG, [setting])

@@ -49,6 +49,15 @@ def knobs(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def _kinds(config: Any, prefix: str = "") -> dict[str, str]:
+    """The choices of a config by name, {"recipe.objective": "SPO", ...}."""
+    found = {}
+    for field in fields(config):
+        if is_dataclass(value := getattr(config, field.name)):
+            found |= {prefix + field.name: type(value).__name__} | _kinds(value, f"{prefix}{field.name}.")
+    return found
+
+
 def custom(study: Study, arm: str, seed: int, tier: str, changes: Sequence[str]) -> Any:
     """The config of an arm with settings replaced, such as "training.learning_rate=0.001", under a name of its own.
 
@@ -60,7 +69,8 @@ def custom(study: Study, arm: str, seed: int, tier: str, changes: Sequence[str])
             raise ReproError(f"{change!r}: study, arm, tier and seed are chosen, not changed")
     changed = override(base, list(changes))
     before, after = knobs(base), knobs(changed)
-    different = {name: value for name, value in after.items() if name not in before or before[name] != value}
+    different = {name: kind for name, kind in _kinds(changed).items() if _kinds(base).get(name, kind) != kind}
+    different |= {name: value for name, value in after.items() if name not in before or before[name] != value}
     if changed == base:
         raise ReproError(f"nothing is changed: {arm} has these values already. Write for example training.updates=100")
     algorithm, at, condition = arm.partition("@")

@@ -74,6 +74,8 @@ def test_custom_names_are_safe_and_tell_runs_apart():
 
     assert name("training.clip_norm=2") == "custom-spo-training.clip_norm=2.0@ref"  # the warm start has one too
     assert name("recipe.objective.alpha=0.5", "schedule.high=9") == "custom-spo-alpha=0.5,high=9@ref"
+    checkpoint = name("policy.kind=CheckpointConfig", "policy.checkpoint=a", "policy.template=plain")
+    assert checkpoint.startswith("custom-spo-policy=CheckpointConfig,checkpoint=a,") and "template=plain" in checkpoint
     odd = {name(f'policy.checkpoint="{text}"') for text in ("a/b", "a b", "../../a", "x" * 300, "x" * 301)}
     assert len(odd) == 5 and all("/" not in arm and " " not in arm and len(arm) < 200 for arm in odd)
 
