@@ -303,13 +303,15 @@ def test_imbalance_that_was_never_measured():
     ],
 )
 def test_needs_balance(mean, half, collapsed, verdict):
-    for control in ("batch_scaled", "asympo_shuffled", "naive_p_low"):
+    for control in ("batch_scaled", "asympo_shuffled", "naive_p_low", "asympo_behaviour", "asympo_positive"):
         # Five seeds: s = sqrt(4 / 4) = 1 for these signs, and t_4 / sqrt(5) = 1.2416.
         values = 50 - mean + np.array([1, -1, 1, -1, 0]) * half / 1.2416
         made = {f"{control}_at_ref": arm(values, min(collapsed, 5), seeds=5), "asympo_at_ref": arm(50)}
         row = judged(f"balance-not-{control.replace('_', '-')}", **made)
         assert row["verdict"] == verdict and row["seeds"] == 5
         assert [row["low"], row["high"]] == pytest.approx([mean - half, mean + half], abs=1e-3)
+        assert row["statement"].endswith("does not do what ASymPO does")  # not: that the balance does it
+        assert ("Posed after" in row["note"]) == (control in ("asympo_behaviour", "asympo_positive"))
 
 
 @pytest.mark.parametrize(
