@@ -29,6 +29,7 @@ KINDS = {  # of a successor, in the order in which the first that applies is tak
 }  # fmt: skip
 SHADES = ("#b3261e", "#d9d9d9", *sns.color_palette("Blues", 7).as_hex()[:6], "#0b3d7a")  # n = 0, 1, 2-7, 8
 WINDOW = 10  # the epochs are joined in so many parts
+FEW = 20  # below so many outcomes in a part their share of wins says nothing
 
 
 def _epochs(tables: Tables, arm: str) -> pd.DataFrame:
@@ -50,34 +51,34 @@ def mechanism(tables: Tables, study: Study) -> Figure:
     figure, axes = style.panels(4, len(arms), 6.6, sharey="row", height_ratios=(1, 1, 1.15, 1))
     for k, (column, arm) in enumerate(zip(axes.T, arms, strict=True)):
         rows = _epochs(tables, arm)
-        early = progress.ended_early(tables, arm)
-        ended = f": nothing left to sample in {early}" if early else ""
-        column[0].set_title(NAMES[arm] + ended, weight="bold", color=look(arm).colour, pad=16)
+        column[0].set_title(NAMES[arm], weight="bold", color=look(arm).colour, pad=16)
         if rows.empty:
             for ax in column:
                 style.empty(ax, f"no epochs of {arm}")
             continue
         _branches(column[0], rows)
         _scores(column[1], rows, k == 0)
+        _lost(column[1], rows, progress.ended_early(tables, arm))
         _rewards(column[2], rows, k == 0)
         _wins(column[3], tables, rows, arm, k == 0)
         for ax in (column[0], column[1], column[3]):
             ax.set_xlim(0, 1)
             ax.set_xticks([0, 0.5, 1], ["0", "half", "all"])
         column[3].set_xlabel("share of the run's generations")
-    for ax, words in zip(axes[:, 0], ("visits by n, %", "of visits, %", "mean reward, Eq. 2", "%"), strict=True):
+    for ax, words in zip(axes[:, 0], ("visits by n, %", "score and share, %", "mean reward, Eq. 2", "won, %"), strict=True):
         ax.set_ylabel(words)
     keys = [Patch(facecolor=SHADES[n], label=words) for n, words in ((0, "n = 0"), (1, "1"), (4, "2-7"), (8, "8"))]
     legend = axes[0, 0].legend(handles=keys, ncols=4, fontsize=6.5, frameon=False, loc="lower left",
                                bbox_to_anchor=(-0.04, 1.0), handlelength=0.9, columnspacing=0.9)  # fmt: skip
     legend.set_in_layout(False)
-    for row in (axes[1], axes[3]):
-        row[0].set_ylim(bottom=0)
+    axes[1, 0].set_ylim(0, 100)
+    axes[3, 0].set_ylim(bottom=0)
     caption = (
         f"{style.seeds_text(tables.runs, arms)}; runs joined. First row: states that were asked for n, by n. Second: "
-        "mean score, share of scores above 0.5, and tasks whose start was given up. Third: mean reward of branches by "
-        "what they led to, every run a point, and how many branches in a hundred (numbers). Fourth: wins of the tree's "
-        "leaves or of plain rollouts in training, beside held-out success of whole episodes."
+        "mean score (1 is 100 %) and share of visits that score above 0.5; in words, how many visits to a start an epoch "
+        "met it given up, in the first and last tenth of a run. Third: mean reward of branches by what they led to, every "
+        "run a point, and how many branches in a hundred (numbers). Fourth: wins of the tree's leaves or of plain "
+        f"rollouts in training (tenths with at least {FEW}), beside held-out success of whole episodes."
     )
     return style.finish(figure, "What the state scores do", caption, tables.runs)
 
@@ -101,19 +102,25 @@ def _along(ax: Axes, share: pd.Series, colour: str, line: str, label: str) -> No
 
 
 def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
-    tasks = rows.groupby("seed")["pruned_starts"].transform("max") if "pruned_starts" in rows else 0
     lines = {"mean score": rows.get("score_mean"), "high scores": rows.get("high_share")}
-    if "pruned_starts" in rows and np.max(tasks) > 0:
-        most = float(rows["pruned_starts"].max())
-        lines[f"starts given up (100 %: {most:.0f})"] = rows["pruned_starts"].fillna(0) / most
-    colours = (LOOKS["table"].colour, LOOKS["continuation"].colour, style.ALARM)
-    for (words, values), colour, line in zip(lines.items(), colours, ("-", style.DASHED, style.DOTTED), strict=False):
-        if values is None:
-            continue
-        mean = 100 * values.astype(float).groupby(rows["part"]).mean()
-        _along(ax, mean, colour, line, words)
-    if named or len(lines) > 2:
-        ax.legend(fontsize=6, frameon=False, loc="best", handlelength=1.6, borderaxespad=0.1, labelspacing=0.2)
+    colours = (LOOKS["table"].colour, LOOKS["continuation"].colour)
+    for (words, values), colour, line in zip(lines.items(), colours, ("-", style.DASHED), strict=True):
+        if values is not None:
+            _along(ax, 100 * values.astype(float).groupby(rows["part"]).mean(), colour, line, words)
+    if named:
+        ax.legend(fontsize=6, frameon=False, loc="upper right", handlelength=1.6, borderaxespad=0.1, labelspacing=0.2)
+
+
+def _lost(ax: Axes, rows: pd.DataFrame, early: str) -> None:
+    """In words, as no axis here fits them: the starts that were given up, or that nothing was left to sample."""
+    if early:
+        words = "nothing left to sample in\n" + early.replace(", after", ",\nafter")
+    elif "pruned_starts" in rows and rows["pruned_starts"].any():
+        lost = rows["pruned_starts"].fillna(0).groupby(rows["part"]).mean()
+        words = f"starts given up an epoch:\n{lost.iloc[0]:.1f} at first, {lost.iloc[-1]:.1f} at last"
+    else:
+        return
+    ax.text(0.04, 0.04, words, transform=ax.transAxes, size=6, color=style.ALARM, va="bottom")
 
 
 def _rewards(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
@@ -138,13 +145,13 @@ def _wins(ax: Axes, tables: Tables, rows: pd.DataFrame, arm: str, named: bool) -
         if plural not in rows or not rows[plural].fillna(0).any():
             continue
         sums = rows[[plural, f"{single}_wins"]].fillna(0).astype(float).groupby(rows["part"]).sum()
-        share = (100 * sums[f"{single}_wins"] / sums[plural].where(sums[plural] > 0)).dropna()
+        share = (100 * sums[f"{single}_wins"] / sums[plural].where(sums[plural] >= FEW)).dropna()
         _along(ax, share, LOOKS["literal"].colour, line, f"won: {plural}")
     curve = progress.success(progress.only(tables, arm))
     for seed, run in bundle(curve, arm, "generations", 100).items():
         label = "held out" if seed == 0 else f"held out, seed {seed}"
         ax.plot(run.x / max(run.x.max(), 1), run.y, color=style.INK, lw=0.7, alpha=0.6, label=label)
-    if named:
+    if named or any(line.get_label() == "won: rollouts" for line in ax.lines):
         handles = [line for line in ax.lines if "seed" not in str(line.get_label())]
         ax.legend(handles=handles, fontsize=6, frameon=False, loc="best", handlelength=1.6, borderaxespad=0.1)
 
