@@ -302,11 +302,14 @@ def conditions(tables: Tables, study: Study, names: Mapping[str, str], title: st
             paths: dict[int, list[tuple[float, float]]] = {}
             for place, condition in enumerate(names):
                 name = f"{hint(arm)}@{condition}"
-                values = final(tables.runs, name, column)
+                values, at = final(tables.runs, name, column), row + (place - (len(names) - 1) / 2) * step
                 if not values:
+                    words = "not run yet" if name in study.arms else "no such arm"
+                    ax.text(
+                        0.02, at, words, transform=ax.get_yaxis_transform(), va="center", size=5.5, color=style.MUTED
+                    )
                     continue
                 seen.append(name)
-                at = row + (place - (len(names) - 1) / 2) * step
                 for seed, value in values.items():
                     paths.setdefault(seed, []).append((value, at))
                 _estimate(ax, values, at, look(arm), name, open_=condition != PAPER)
