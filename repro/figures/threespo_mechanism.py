@@ -57,15 +57,15 @@ def mechanism(tables: Tables, study: Study) -> Figure:
                 style.empty(ax, f"no epochs of {arm}")
             continue
         _branches(column[0], rows)
-        _scores(column[1], rows, k == 0)
-        _lost(column[1], rows, progress.ended_early(tables, arm))
+        _scores(column[1], rows, k == 0, _lost(rows, progress.ended_early(tables, arm)))
         _rewards(column[2], rows, k == 0)
         _wins(column[3], tables, rows, arm, k == 0)
         for ax in (column[0], column[1], column[3]):
             ax.set_xlim(0, 1)
             ax.set_xticks([0, 0.5, 1], ["0", "half", "all"])
         column[3].set_xlabel("share of the run's generations")
-    for ax, words in zip(axes[:, 0], ("visits by n, %", "score and share, %", "mean reward, Eq. 2", "won, %"), strict=True):
+    names = ("visits by n, %", "score and share, %", "mean reward, Eq. 2", "won, %")
+    for ax, words in zip(axes[:, 0], names, strict=True):
         ax.set_ylabel(words)
     keys = [Patch(facecolor=SHADES[n], label=words) for n, words in ((0, "n = 0"), (1, "1"), (4, "2-7"), (8, "8"))]
     legend = axes[0, 0].legend(handles=keys, ncols=4, fontsize=6.5, frameon=False, loc="lower left",
@@ -75,10 +75,10 @@ def mechanism(tables: Tables, study: Study) -> Figure:
     axes[3, 0].set_ylim(bottom=0)
     caption = (
         f"{style.seeds_text(tables.runs, arms)}; runs joined. First row: states that were asked for n, by n. Second: "
-        "mean score (1 is 100 %) and share of visits that score above 0.5; in words, how many visits to a start an epoch "
-        "met it given up, in the first and last tenth of a run. Third: mean reward of branches by what they led to, every "
-        "run a point, and how many branches in a hundred (numbers). Fourth: wins of the tree's leaves or of plain "
-        f"rollouts in training (tenths with at least {FEW}), beside held-out success of whole episodes."
+        "mean score (1 is 100 %) and share of visits that score above 0.5; in words, how many visits to a start an "
+        "epoch met it given up, in the first and last tenth of a run. Third: mean reward of branches by what they led "
+        "to, every run a point, and how many branches in a hundred (numbers). Fourth: wins of the tree's leaves or of "
+        f"plain rollouts in training (tenths with at least {FEW}), beside held-out success of whole episodes."
     )
     return style.finish(figure, "What the state scores do", caption, tables.runs)
 
@@ -101,7 +101,7 @@ def _along(ax: Axes, share: pd.Series, colour: str, line: str, label: str) -> No
     ax.plot((share.index - 0.5) / WINDOW, share, color=colour, ls=line, lw=1.4, marker=marker, ms=3, label=label)
 
 
-def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
+def _scores(ax: Axes, rows: pd.DataFrame, named: bool, lost: str) -> None:
     lines = {"mean score": rows.get("score_mean"), "high scores": rows.get("high_share")}
     colours = (LOOKS["table"].colour, LOOKS["continuation"].colour)
     for (words, values), colour, line in zip(lines.items(), colours, ("-", style.DASHED), strict=True):
@@ -109,18 +109,19 @@ def _scores(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
             _along(ax, 100 * values.astype(float).groupby(rows["part"]).mean(), colour, line, words)
     if named:
         ax.legend(fontsize=6, frameon=False, loc="upper right", handlelength=1.6, borderaxespad=0.1, labelspacing=0.2)
+    below = all(min(line.get_ydata()) > 35 for line in ax.lines)  # room for words under the lines, or under the legend
+    ax.text(0.04, 0.04 if below else 0.72, lost, transform=ax.transAxes, va="bottom" if below else "top", size=6,
+            color=style.ALARM)  # fmt: skip
 
 
-def _lost(ax: Axes, rows: pd.DataFrame, early: str) -> None:
+def _lost(rows: pd.DataFrame, early: str) -> str:
     """In words, as no axis here fits them: the starts that were given up, or that nothing was left to sample."""
     if early:
-        words = "nothing left to sample in\n" + early.replace(", after", ",\nafter")
-    elif "pruned_starts" in rows and rows["pruned_starts"].any():
-        lost = rows["pruned_starts"].fillna(0).groupby(rows["part"]).mean()
-        words = f"starts given up an epoch:\n{lost.iloc[0]:.1f} at first, {lost.iloc[-1]:.1f} at last"
-    else:
-        return
-    ax.text(0.04, 0.04, words, transform=ax.transAxes, size=6, color=style.ALARM, va="bottom")
+        return "nothing left to sample in\n" + early.replace(", after", ",\nafter")
+    if "pruned_starts" not in rows or not rows["pruned_starts"].any():
+        return ""
+    mean = rows["pruned_starts"].fillna(0).groupby(rows["part"]).mean()
+    return f"starts given up an epoch:\n{mean.iloc[0]:.1f} at first, {mean.iloc[-1]:.1f} at last"
 
 
 def _rewards(ax: Axes, rows: pd.DataFrame, named: bool) -> None:

@@ -102,6 +102,18 @@ def test_mechanism_is_the_epochs_own(tables):
     assert won.get_ydata() == pytest.approx([10] * 4)
     (paid, *_) = lines(figure, "pruned mean")
     assert paid.get_ydata()[0] == pytest.approx(0.3) and "17" in texts(figure)  # each kind a sixth of the branches
+    assert "starts given up an epoch:\n1.0 at first, 4.0 at last" in texts(figure)
+
+
+def test_what_ended_early_is_told_inside_the_panel_and_few_outcomes_are_not_a_share():
+    early = explored(ALFWORLD, GAINS, SOME, seeds=3)
+    early.runs["exhausted"] = early.runs["arm"] == "literal"
+    early.epochs.loc[early.epochs["epoch"] == 4, "leaves"] = 5  # 15 of three runs
+    figure = threespo_mechanism.mechanism(early, ALFWORLD)
+    titles = {ax.get_title() for ax in figure.axes} - {""}
+    assert titles == {"literal, alpha 50", "literal, alpha 1"}  # short: longer ones print over each other
+    assert "nothing left to sample in\n3 of 3 runs,\nafter 1,000 generations" in texts(figure)
+    assert len(lines(figure, "won: leaves")[0].get_ydata()) == 3
 
 
 def test_steps_are_counted_by_run(tables):
