@@ -10,6 +10,7 @@ that theirs are no verdict on the paper. Rows whose source says so are our own c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from repro.study import threespo_rules as judge
@@ -17,6 +18,7 @@ from repro.study.evidence import Claim, Rule
 from repro.study.threespo import PUT_BACK
 
 READINGS = ("literal", "table", "continuation")
+WORLDS = {"threespo_alfworld": "households", "threespo_webshop": "shop"}
 OWN = "not in the paper: own control"
 NOTE = "main table, as reported by reading notes"
 ABLATION = "ablation table, as reported by a reading note"
@@ -350,4 +352,10 @@ def _webshop() -> list[Claim]:
     return rows + _controls(study)
 
 
-THREESPO_CLAIMS: tuple[Claim, ...] = (*_alfworld(), *_webshop())
+def _placed(claim: Claim) -> Claim:
+    """The claim with its world named: most are tested in both, and the ledger lists them all."""
+    words, world = claim.statement, WORLDS[claim.study]
+    return replace(claim, statement=f"{words[:-1]}, {world})" if words.endswith(")") else f"{words} ({world})")
+
+
+THREESPO_CLAIMS: tuple[Claim, ...] = tuple(_placed(claim) for claim in (*_alfworld(), *_webshop()))

@@ -63,6 +63,9 @@ def test_every_claim_has_arms_of_its_study_and_ids_are_unique():
     for claim in CLAIMS.values():
         assert set(claim.arms) <= set(STUDIES[claim.study].arms) and claim.paper == "3spo"
         assert (claim.rule.judge is None) == (not claim.arms)
+    words = [claim.statement for claim in CLAIMS.values()]
+    assert len(set(words)) == len(words)  # the same in two worlds is told apart by the world's name
+    assert all(statement.endswith(("households)", "shop)")) for statement in words)
     for study in STUDIES:
         tested = {arm for claim in CLAIMS.values() if claim.study == study for arm in claim.arms}
         assert tested == set(STUDIES[study].arms)  # no arm is run in vain
