@@ -110,7 +110,7 @@ class Leaks(NamedTuple):
     answer: bool
 
 
-LEAST = 3  # tokens of a line in a hidden block that is looked for: "else:" in the prose gives nothing away
+LEAST = 3  # words and numbers of a line in a hidden block that is looked for: "else:" elsewhere gives nothing away
 
 
 def audit(
@@ -140,7 +140,7 @@ def audit(
 
 def _values(hidden: str) -> list[str]:
     lines = [line.strip() for line in hidden.splitlines() if line.strip()]
-    return lines if len(lines) < 2 else [line for line in lines if len(_tokens(line)) >= LEAST]
+    return lines if len(lines) < 2 else [line for line in lines if sum(t[0].isalnum() for t in _tokens(line)) >= LEAST]
 
 
 def _tokens(text: str) -> list[str]:

@@ -152,7 +152,7 @@ def test_the_audit_looks_for_the_lines_of_a_hidden_block():
     code = ExpertTrace(CodeBlocks())
     assert audit(row(PLAN, answer="[1]"), code) == ((), (), False)
     told = audit(row(f"So return xs [ 0 ], else: stop.\n{PLAN}", answer="[1]"), code)
-    assert told.values == ("return xs[0]",)  # two tokens, "else:", are too few to tell
+    assert told.values == ("return xs[0]",)  # one word, "else:", is too little to tell
     unclosed = row(f"{PLAN}Or:\n```\nreturn xs[0]\n", answer="[1]")  # a block that no mask finds
     assert audit(unclosed, code).values == ("return xs[0]",) and survey(code, [unclosed])["leaking"] == 1
 
