@@ -57,12 +57,22 @@ class BenchmarkedMathsConfig(MathsConfig):
             raise ReproError(f"maths world: benchmarks {list(self.benchmarks)}; choose of {', '.join(BENCHMARKS)}")
 
 
-@functools.lru_cache(maxsize=4)  # the lists are asked for by the loop, by each sampler and by each evaluation
 def _load(name: str, source: str, split: str) -> LoadedQueries:
     place = external(name.removesuffix("_english"))
-    if name == "smepo":
-        return _traces(Path(source) if source else place)
-    return load_queries(name, source or (place if place.is_dir() else None), split)
+    if not source and (place.is_dir() or name == "smepo"):
+        source = str(place)
+    return _read(name, source, split, _stamp(Path(source)) if source else ())
+
+
+@functools.lru_cache(maxsize=4)  # the lists are asked for by the loop, by each sampler and by each evaluation
+def _read(name: str, source: str, split: str, stamp: tuple) -> LoadedQueries:
+    return _traces(Path(source)) if name == "smepo" else load_queries(name, source or None, split)
+
+
+def _stamp(place: Path) -> tuple:
+    """What tells whether files have changed since they were read: none for a hub id."""
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    return tuple((str(file), (seen := file.stat()).st_mtime_ns, seen.st_size) for file in files if file.is_file())
 
 
 def train_list(config: MathsConfig, seed: int) -> list[Query]:

@@ -87,7 +87,10 @@ def test_released_traces_are_a_training_set(external):
         train_list(world, 0)
     (place / "math_train.jsonl").write_text(json.dumps(row) + "\n")
     (place / "code_train.jsonl").write_text(json.dumps({**row, "question": "Print 2."}) + "\n")
-    maths_world._load.cache_clear()
-    (query,) = train_list(world, 0)
+    (query,) = train_list(world, 0)  # files that have come, changed or moved are read anew
     assert (query.text, query.answer, query.trace, query.level) == ("What is 1 + 1?", "2", "1 + 1 = 2", "maths")
     assert environments.reward(world, query, "so it is \\boxed{2}") == 1.0
+    loaded = maths_world._load("smepo", "", "train")
+    assert maths_world._load("smepo", "", "train") is loaded  # read once while nothing changes
+    (place / "math_train.jsonl").write_text(json.dumps({**row, "question": "What is 2 + 0 ?"}) + "\n")
+    assert [query.text for query in train_list(world, 0)] == ["What is 2 + 0 ?"]
