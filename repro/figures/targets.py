@@ -50,7 +50,8 @@ def time_to_target(tables: Tables, study: Study) -> Figure:
         others = [arm for arm in arms if hint(arm) != REFERENCE]
         absent = [short(arm, study) for arm in others if not _sooner(below, courses, arm, grid)]
         below.axhline(1, color="#9a9a9a", lw=0.7, zorder=1)
-        below.set_xlim(grid[0], grid[-1])
+        if grid[-1] > grid[0]:  # GRPO has learned something
+            below.set_xlim(grid[0], grid[-1])
         below.set_xlabel("target, % held-out success")
         if absent:
             words = f"{', '.join(absent)}:\nfewer than half of the pairs"
