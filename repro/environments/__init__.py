@@ -10,8 +10,9 @@ learned from scratch, once `repro.policy.warmstart.TAUGHT` says what is taught.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -107,6 +108,11 @@ def reward(world: World, query: Query, response: str) -> float:
 def multi_turn(world: World) -> bool:
     """Whether queries are played as episodes."""
     return type(world) in EPISODES
+
+
+def response_reward(world: World) -> Callable[[Query, str], float] | None:
+    """`reward` of a world of single turns; None where no single response earns one."""
+    return None if multi_turn(world) else partial(reward, world)
 
 
 def episode(world: World, query: Query) -> Episode:

@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -155,8 +154,7 @@ def _hints(study: Study, tier: str, seed: int) -> tuple[dict[Any, str], list[Any
         if isinstance(config.recipe.guidance, ExpertTrace):
             hints.setdefault(config.recipe.guidance, study.arms[name].label)
     world = next(iter(configs.values())).world
-    reward = None if environments.multi_turn(world) else partial(environments.reward, world)
-    return hints, environments.train_list(world, seed), reward
+    return hints, environments.train_list(world, seed), environments.response_reward(world)
 
 
 # A trace of one's own -------------------------------------------------------------------------------------------------

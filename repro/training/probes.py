@@ -19,14 +19,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 
 from repro.algorithms.guidance import WORDS, Measure, Unguided
 from repro.algorithms.smepo import EscalatingTrace, survey
-from repro.environments import asked, multi_turn, reward
+from repro.environments import asked, response_reward
 from repro.environments.hinted import HINTED, Hinted
 from repro.environments.query import Query
 from repro.errors import ReproError
@@ -72,8 +71,7 @@ def opening(train: list[Query], policy: Policy, config: RunConfig) -> Iterator[d
     if not isinstance(guidance, Unguided):
         trace = guidance.trace if isinstance(guidance, EscalatingTrace) else guidance
         try:
-            earned = None if multi_turn(config.world) else partial(reward, config.world)
-            yield {"kind": "survey", "update": 0, **survey(trace, train, policy.measure, earned)}
+            yield {"kind": "survey", "update": 0, **survey(trace, train, policy.measure, response_reward(config.world))}
         except ValueError as error:
             raise ReproError(f"{config.arm}: {error}") from error
     if isinstance(config.evaluation, ProbedEvaluation):
