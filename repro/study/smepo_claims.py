@@ -161,6 +161,24 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             ("full@wide", "smepo@wide"), rule=WIDER_GAP, figure="convergence",
             paper_value="argued from accuracy, no number", source="abstract",
         ),
+        # The same after a warm start that learned something else about hints
+        *(
+            claim(
+                f"{name}-{condition}", f"After a warm start that {learned}, {statement}", arms,
+                rule=rule, figure="doubt", **own,
+            )
+            for condition, learned in (("trusting", "trusts its hints"), ("doubting", "doubts its hints"))
+            if f"full@{condition}" in study.arms
+            for name, statement, arms, rule in (
+                ("smepo-beats-grpo", "SMEPO ends above GRPO", (f"smepo@{condition}", f"grpo@{condition}"), BEATS),
+                ("smepo-beats-full", "SMEPO ends above training with the full trace",
+                 (f"smepo@{condition}", f"full@{condition}"), BEATS),
+                ("full-trace-teaches-copying", "training with full traces makes a policy copy more",
+                 (f"full@{condition}",), COPYING_RISES),
+                ("smepo-teaches-no-copying", "training with masked traces does not make a policy copy more",
+                 (f"smepo@{condition}",), COPYING_STAYS),
+            )
+        ),
         # 4. Sooner
         *(
             claim(

@@ -18,6 +18,7 @@ from repro.study.tables import Tables
 
 FULL, SMEPO, START = "full@wide", "smepo@wide", "start@wide"
 DOMAINS = {"smepo_math": "maths", "smepo_code": "code", "smepo_search": "search"}
+TRUST = {"trusting": "One that trusts its hints", "doubting": "One that doubts them"}
 CONDITIONS = {"smepo_math": smepo_math.CHECKS, "smepo_code": smepo_code.CHECKS, "smepo_search": smepo_search.CHECKS}
 
 
@@ -170,6 +171,8 @@ def _lines(evidence: Evidence) -> list[str]:
               "sft_rl@wide": "SFT, then GRPO", "luffy@wide": "LUFFY"}  # fmt: skip
     if GRPO in present and present & set(others):
         lines.append(f"- **And other ways to use a trace?** Against GRPO: {each(others, GRPO)}.")
+    if warm := [words for condition in TRUST if (words := _after(evidence, condition))]:
+        lines.append(f"- **And after another warm start?** {' '.join(warm)}")
     arms = {"smepo@sparse": "SMEPO", "full@sparse": "full trace", "random@sparse": "random mask"}
     if "grpo@sparse" in present and present & set(arms):
         end = f"GRPO ends at {evidence.points('grpo@sparse', 'mean_at_k').mean():.1f} % held-out success"
@@ -188,6 +191,20 @@ def _by_level(evidence: Evidence, arm: str, other: str) -> str:
     columns = [name for name in evidence.runs(arm) if name.startswith("mean_at_k_")]
     gaps = {name.removeprefix("mean_at_k_"): difference(evidence, arm, other, name) for name in columns}
     return ", ".join(f"{level} {spelled(gap)}" for level, gap in gaps.items())
+
+
+def _after(evidence: Evidence, condition: str) -> str:
+    """What comes out after a warm start that learned something else of hints: ends, and what is taught of copying."""
+    grpo, full, smepo = (f"{name}@{condition}" for name in ("grpo", "full", "smepo"))
+    if not {grpo, full, smepo} <= set(evidence.tables.runs["arm"]):
+        return ""
+    gaps = [difference(evidence, smepo, other) for other in (grpo, full)]
+    taught = [COPYING_RISES.judge(evidence, arm) for arm in (full, smepo)]
+    return (
+        f"{TRUST[condition]}: SMEPO against GRPO {spelled(gaps[0], 'points')}, against the full trace "
+        f"{spelled(gaps[1], 'points')}, {gaps[1].n} seeds; planted answers given {taught[0].note} with full traces, "
+        f"{taught[1].note} with masked ones."
+    )
 
 
 def _copying(evidence: Evidence) -> list[str]:

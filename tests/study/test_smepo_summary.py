@@ -85,6 +85,24 @@ def test_what_is_found_where_plain_questions_are_hardly_ever_solved():
     assert "hardly ever solved" not in "\n".join(smepo_summary._lines(evidence({GRPO: arm()})))
 
 
+def test_what_is_found_after_another_warm_start():
+    """SMEPO 50 %, GRPO 40 %, full 30 %; planted answers 40 -> 90 % with full traces and 40 -> 30 % with masked ones."""
+    copied = {"copied_full": 0.9, "start_copied_full": 0.4}
+    arms = {
+        "grpo@trusting": arm((0.1, 0.2, 0.4, 0.4)),
+        "smepo@trusting": arm((0.1, 0.5, 0.5, 0.5), **copied | {"copied_full": 0.3}),
+        "full@trusting": arm((0.1, 0.2, 0.3, 0.3), **copied),
+    }
+    lines = "\n".join(smepo_summary._lines(evidence(arms)))
+    assert (
+        "One that trusts its hints: SMEPO against GRPO +10.0 [+10.0, +10.0] points, against the full trace "
+        "+20.0 [+20.0, +20.0] points, 5 seeds; planted answers given from 40.0 to 90.0 % with full traces, "
+        "from 40.0 to 30.0 % with masked ones." in lines
+    )
+    del arms["full@trusting"]
+    assert "another warm start" not in "\n".join(smepo_summary._lines(evidence(arms)))
+
+
 def test_conditions_that_some_warm_start_misses_are_named():
     lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=FORMATS), SMEPO: arm()})))
     assert "Conditions on the warm start, set beforehand: 6 of 6 hold in every seed." in lines
