@@ -104,12 +104,17 @@ def outcome(results: Tables, study: Study, core: bool = False) -> str:
             summary.spelled(t_interval(evidence.points(arm.name, "mean_at_k")), 1),
             "" if arm.name == reference or gap is None else spelled(gap),
             summary.spelled(t_interval(evidence.points(arm.name, "pass_at_k")), 1),
-            f"{100 * runs['reward_last'].mean():.1f}",
+            _reward(runs),
             _copied(runs),
             f"{runs['seconds'].mean():.0f}",
         ])  # fmt: skip
     stamp = summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
     return stamp + summary.markdown(head, rows)
+
+
+def _reward(runs: pd.DataFrame) -> str:
+    reward = 100 * runs["reward_last"].mean()
+    return "-" if np.isnan(reward) else f"{reward:.1f}"  # what only reads traces has none
 
 
 def _copied(runs: pd.DataFrame) -> str:
@@ -163,7 +168,8 @@ def _lines(evidence: Evidence) -> list[str]:
     if {FULL, SMEPO} <= present:
         lines += _copying(evidence)
     controls = {"random@wide": "a matched random mask", "prefix25@wide": "a prefix of 25 %", "prefix50@wide": "of 50 %",
-                "prefix75@wide": "of 75 %", "numerals@wide": "all numerals hidden"}  # fmt: skip
+                "prefix75@wide": "of 75 %", "full_cut@wide": "all but the last line shown",
+                "numerals@wide": "all numerals hidden"}  # fmt: skip
     shown = [f"{words} {minus(SMEPO, arm)}" for arm, words in controls.items() if {arm, SMEPO} <= present]
     if shown:
         lines.append(f"- **Does it matter what is hidden?** SMEPO against {'; '.join(shown)}.")

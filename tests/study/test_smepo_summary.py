@@ -40,10 +40,12 @@ def test_a_warm_start_that_was_not_profiled():
 def test_a_row_an_arm():
     copies = {"copied_full": 0.9, "start_copied_full": 0.4, "seconds": 60.0}
     tables = made({GRPO: arm(), SMEPO: arm((0.1, 0.2, 0.3, 0.5)), FULL: arm(**copies), "full@usual": arm(seeds=1)})
+    tables.runs.loc[tables.runs["arm"] == "full@usual", "reward_last"] = None  # as of a run that only reads traces
     text = smepo_summary.outcome(tables, SMEPO_MATH)
     assert "| **GRPO** | wide | 10 | 40.0 [40.0, 40.0] |  |" in text
     assert "| **SMEPO, critical path** | wide | 10 | 50.0 [50.0, 50.0] | +10.0 [+10.0, +10.0] |" in text
     assert "| 90.0 (40.0) |" in text and "| full trace | usual | 1 | 40.0 (one seed) | no seed in common |" in text
+    assert "| 60.0 (one seed) | - | - |" in text and "| 50.0 | 90.0 (40.0) |" in text
     assert "usual" not in smepo_summary.outcome(tables, SMEPO_MATH, core=True)
 
 
