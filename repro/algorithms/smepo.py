@@ -99,7 +99,7 @@ class ExpertTrace:
 
 
 class Leaks(NamedTuple):
-    """Of one row: the hidden values that the shown trace still prints.
+    """Of one row: the values to be hidden that the shown trace still prints.
 
     `values`: those the question does not print, which is a leak. `given`: those the question prints too, which no mask
     can hide. `answer`: the verifier's target is shown although the question does not print it.
@@ -114,20 +114,22 @@ LEAST = 3  # words and numbers of a line in a hidden block that is looked for: "
 
 
 def audit(
-    query: Any, guidance: ExpertTrace, measure: Measure = WORDS, reward: Callable[[Any, str], float] | None = None
+    query: Any,
+    guidance: ExpertTrace,
+    measure: Measure = WORDS,
+    reward: Callable[[Any, str], float] | None = None,
+    secret: Masker | None = None,
 ) -> Leaks:
-    """Compare what a masker hid with what the guided prompt still shows, as whole tokens ("12" is not in "112").
+    """Compare what should be hidden with what the guided prompt still shows, as whole tokens ("12" is not in "112").
 
-    Of a hidden block of several lines each line is a value. `reward(query, response)`, where a single response earns
-    one, also finds an answer that is not the target's own text: a program, say, that passes the tests. The released
-    code has no such check.
+    What should be hidden is what `secret` hides, by default the guidance's own masker: with the semantic one, prefixes,
+    random masks and full traces are judged alike. Of a hidden block of several lines each line is a value.
+    `reward(query, response)`, where a single response earns one, also finds an answer that is not the target's own
+    text: a program, say, that passes the tests. The released code has no such check.
     """
     guided = guidance.guide(query, measure).shown
     shown, asked = _tokens(guided), _tokens(query.text)
-    hidden = dict.fromkeys(
-        value for span in guidance.masker.spans(query) for value in _values(query.trace[span.start : span.end])
-    )
-    surviving = [value for value in hidden if _occurs(_tokens(value), shown)]
+    surviving = [value for value in _hidden(query, secret or guidance.masker) if _occurs(_tokens(value), shown)]
     given = [value for value in surviving if _occurs(_tokens(value), asked)]
     target = _tokens(query.answer)
     told = _occurs(target, shown) or (reward is not None and reward(query, guided) > 0)
@@ -136,6 +138,17 @@ def audit(
         given=tuple(given),
         answer=told and not _occurs(target, asked),
     )
+
+
+def secrets(query: Any, masker: Masker) -> list[str]:
+    """The distinct values that a masker hides of a row and that the question does not print."""
+    asked = _tokens(query.text)
+    return [value for value in _hidden(query, masker) if not _occurs(_tokens(value), asked)]
+
+
+def _hidden(query: Any, masker: Masker) -> dict[str, None]:
+    spans = masker.spans(query)
+    return dict.fromkeys(value for span in spans for value in _values(query.trace[span.start : span.end]))
 
 
 def _values(hidden: str) -> list[str]:
@@ -157,17 +170,19 @@ def survey(
     queries: Iterable[Any],
     measure: Measure = WORDS,
     reward: Callable[[Any, str], float] | None = None,
+    secret: Masker | None = None,
 ) -> dict[str, int | float]:
-    """How a training list is guided: counts of queries, to be logged before the first update.
+    """How a training list is guided: counts of queries, to be logged before the first update. See `audit`.
 
     `guided`, `missing` (no trace), `no_room`, `too_short`, `truncated` (by room); of the guided: `hides_nothing` and
-    `hides_everything` (of the trace's words and numbers), `leaking` (a hidden value or the answer is still shown),
-    `answer_given` (the question prints the answer, so that no mask can hide it); `hidden_share`, the mean share of
-    words and numbers hidden. Raises ValueError if no query at all is guided: that would be GRPO under another name.
+    `hides_everything` (of the trace's words and numbers), `leaking` (a value of `secret` or the answer is still shown),
+    `answer_given` (the question prints the answer, so that no mask can hide it); means over them: `hidden_share` of
+    words and numbers, `shown_share` of the values of `secret` that are still shown. Raises ValueError if no query at
+    all is guided: that would be GRPO under another name.
     """
     status, found = "guided missing no_room too_short", "truncated hides_nothing hides_everything leaking answer_given"
     count: dict[str, int | float] = dict.fromkeys(f"queries {status} {found}".split(), 0)
-    shares = []
+    shares, told = [], []
     for query in queries:
         guided = guidance.guide(query, measure)
         count["queries"] += 1
@@ -180,7 +195,8 @@ def survey(
         shares.append(covered / len(places) if places else 0.0)
         count["hides_nothing"] += not spans
         count["hides_everything"] += bool(places) and covered == len(places)
-        leaks = audit(query, guidance, measure, reward)
+        leaks, sought = audit(query, guidance, measure, reward, secret), secrets(query, secret or guidance.masker)
+        told.append(len(leaks.values) / len(sought) if sought else 0.0)
         count["leaking"] += bool(leaks.values) or leaks.answer
         count["answer_given"] += _occurs(_tokens(query.answer), _tokens(query.text))
     if not count["guided"]:
@@ -189,7 +205,7 @@ def survey(
             f"{count['no_room']} without room for one, {count['too_short']} with one too short for ratio "
             f"{guidance.ratio:g}): check the traces' column and max_prompt {guidance.max_prompt}"
         )
-    return count | {"hidden_share": sum(shares) / len(shares)}
+    return count | {"hidden_share": sum(shares) / len(shares), "shown_share": sum(told) / len(told)}
 
 
 GHPO_STAGES = (0.25, 0.5, 0.75)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ STATUS = {
     "no room": "no room for the trace",
     "too short": "too short for this prefix: nothing is shown",
 }
+OWN_MASKS = "smepo@wide", "numerals@wide"  # the first that a tier has says what should be hidden
 KEPT, HIDDEN, CUT, ANSWER = "kept", "hidden", "cut", "answer"
 
 
@@ -60,13 +61,18 @@ class Example:
 # From a hint to its pieces --------------------------------------------------------------------------------------------
 
 
-def view(label: str, guidance: Any, query: Any, reward: Callable[[Any, str], float] | None = None) -> View:
+FEW = 3  # values that are named where they still stand
+
+
+def view(
+    label: str, guidance: Any, query: Any, reward: Callable[[Any, str], float] | None = None, secret: Any = None
+) -> View:
     """What `guidance` (an `algorithms.smepo.ExpertTrace`) shows of the query's trace, hides of it and cuts off.
 
-    `reward`: see `algorithms.smepo.audit`.
+    `reward`, and `secret`, the masker of what should be hidden: see `algorithms.smepo.audit`.
     """
     from repro.algorithms.masks import units
-    from repro.algorithms.smepo import audit
+    from repro.algorithms.smepo import audit, secrets
 
     guided, spans = guidance.guide(query), guidance.masker.spans(query)
     pieces, end = [], 0
@@ -85,7 +91,7 @@ def view(label: str, guidance: Any, query: Any, reward: Callable[[Any, str], flo
         else:
             parts.append(Part(shown, HIDDEN, piece.was))
         parts.append(Part(rest, CUT))
-    leaks, places = audit(query, guidance, reward=reward), units(query.trace)
+    leaks, places = audit(query, guidance, reward=reward, secret=secret), units(query.trace)
     hidden = sum(any(s.start < stop and start < s.end for s in spans) for start, stop in places)
     notes = [f"hides {hidden} of {len(places)} words and numbers" if hidden else "hides nothing"]
     if guided.status != "guided":
@@ -95,7 +101,9 @@ def view(label: str, guidance: Any, query: Any, reward: Callable[[Any, str], flo
     if leaks.answer:
         notes.append("shows the answer")
     if others := [value for value in leaks.values if value != query.answer]:
-        notes.append(f"still shows {', '.join(others)}")
+        told, sought = len(leaks.values), len(secrets(query, secret or guidance.masker))
+        few = ", ".join(others) if len(others) <= FEW else f"{told} of {sought} values to be hidden"
+        notes.append(f"still shows {few}")
     return View(label, tuple(_merged(parts)), "; ".join(notes))
 
 
@@ -128,33 +136,38 @@ def of_study(study: Study, tier: str = "small", seed: int = 0, index: int = 0) -
 
     ReproError for a question that the training list does not have.
     """
-    hints, queries, reward = _hints(study, tier, seed)
+    hints, queries, reward, secret = _hints(study, tier, seed)
     if not 0 <= index < len(queries):
         raise ReproError(f"question {index} of {study.name}: the training list of seed {seed} has {len(queries)}")
     query = queries[index]
-    return Example(query.text, query.answer, tuple(view(label, hint, query, reward) for hint, label in hints.items()))
+    views = (view(label, hint, query, reward, secret) for hint, label in hints.items())
+    return Example(query.text, query.answer, tuple(views))
 
 
 def surveys(study: Study, tier: str = "small", seed: int = 0) -> dict[str, dict[str, int | float]]:
-    """By label of a hint: how it guides the whole training list, and what of it leaks (`algorithms.smepo.survey`)."""
+    """By label of a hint: how it guides the whole training list, and what it shows of what SMEPO's own mask hides
+    (`algorithms.smepo.survey`)."""
     from repro.algorithms.smepo import survey
 
-    hints, queries, reward = _hints(study, tier, seed)
-    return {label: survey(hint, queries, reward=reward) for hint, label in hints.items()}
+    hints, queries, reward, secret = _hints(study, tier, seed)
+    return {label: survey(hint, queries, reward=reward, secret=secret) for hint, label in hints.items()}
 
 
-def _hints(study: Study, tier: str, seed: int) -> tuple[dict[Any, str], list[Any], Callable | None]:
-    """The hints that show an expert trace, with their labels; the training list; the reward of a single response."""
+def _hints(study: Study, tier: str, seed: int) -> tuple[dict[Any, str], list[Any], Callable | None, Any]:
+    """The hints that show an expert trace, with their labels; the training list; the reward of a single response; the
+    masker of what should be hidden."""
     from repro import environments
     from repro.algorithms.smepo import ExpertTrace
 
-    configs = {name: study.config(name, seed, tier) for name in study.arms}
+    entry = study.paper_tier(tier)
+    configs = {name: study.config(name, seed, tier) for name in (entry.arms if entry else study.arms)}
     hints: dict[Any, str] = {}
     for name, config in configs.items():
         if isinstance(config.recipe.guidance, ExpertTrace):
             hints.setdefault(config.recipe.guidance, study.arms[name].label)
     world = next(iter(configs.values())).world
-    return hints, environments.train_list(world, seed), environments.response_reward(world)
+    secret = next(configs[name] for name in OWN_MASKS if name in configs).recipe.guidance.masker
+    return hints, environments.train_list(world, seed), environments.response_reward(world), secret
 
 
 # A trace of one's own -------------------------------------------------------------------------------------------------
@@ -181,26 +194,38 @@ class Named:
 
 
 def solution(trace: str) -> tuple[Line, ...]:
-    """The solution graph of a trace whose steps are lines `name = expression = value`; the last is what was asked."""
+    """The solution graph of a trace whose steps are lines `name = expression = value`; the last is what was asked.
+
+    After it only lines that state its value again count, under its own name or another (`answer = value`).
+    """
     steps: list[Line] = []
     for line in trace.splitlines():
         if not (found := _STEP.fullmatch(line)):
             continue
         known = {step.name for step in steps}
         sources = [word for word in re.findall(r"\w+", found["first"]) if word in known]
+        if found["name"] in known and not sources and not found["value"]:
+            continue  # stated before
         fact = f"{found['name']} = {found['first']}"
         steps.append(
             Line(found["name"], " ".join(sources), fact, f"{fact} = {found['value']}" if found["value"] else fact)
         )
-    return tuple(steps)
+    derived = [place for place, step in enumerate(steps) if step.source]
+    if not derived:
+        return tuple(steps)
+    last, rest = steps[derived[-1]], steps[derived[-1] + 1 :]
+    value = last.computed.rpartition("= ")[2]
+    again = [replace(step, source=last.name, fact=step.name) for step in rest if step.fact == f"{step.name} = {value}"]
+    return (*steps[: derived[-1] + 1], *again)
 
 
 def own(trace: str, question: str = "", answer: str = "", names: Sequence[str] = (), ratio: float = 0.5) -> Example:
     """Every mask that applies to a trace of one's own; `names` are the entities to hide, `ratio` is the prefix's share.
 
     The critical path is masked where the trace has lines `name = expression = value`, code where it has fenced blocks,
-    entities where there are `names`; the random mask hides as much as the first that applies. ReproError for an empty
-    trace, or a ratio outside 0..1.
+    entities where there are `names`. The random mask hides as much as the first that applies, and what that hides is
+    looked for in the full trace, the random mask and the prefix. ReproError for an empty trace, or a ratio outside
+    0..1.
     """
     from repro.algorithms.masks import CodeBlocks, CriticalPath, Entities, Nothing, Numerals, RandomMask
     from repro.algorithms.smepo import ExpertTrace
@@ -220,13 +245,13 @@ def own(trace: str, question: str = "", answer: str = "", names: Sequence[str] =
     masks.append(("entities", Entities(), entities))
     masks += [("all numerals", Numerals(), query), ("all numerals, as released", Numerals(defects=True), query)]
     masks = [(label, mask, asked) for label, mask, asked in masks if mask.spans(asked)]
+    label, secret, read = masks[0] if masks else ("", Nothing(), query)
+    others = [("full trace", ExpertTrace(Nothing())), (f"prefix of {100 * ratio:g} %", ExpertTrace(Nothing(), ratio))]
     if masks:
-        label, like, asked = masks[0]
-        masks.append((f"random, as much as {label}", RandomMask(like), asked))
-    masks.insert(0, ("full trace", Nothing(), query))
-    views = [view(label, ExpertTrace(mask), asked) for label, mask, asked in masks]
-    views.append(view(f"prefix of {100 * ratio:g} %", ExpertTrace(Nothing(), ratio=ratio), query))
-    return Example(question, answer, tuple(views))
+        others.insert(1, (f"random, as much as {label}", ExpertTrace(RandomMask(secret))))
+    full, *rest = (view(label, hint, read, secret=secret) for label, hint in others)
+    masked = (view(label, ExpertTrace(mask), asked) for label, mask, asked in masks)
+    return Example(question, answer, (full, *masked, *rest))
 
 
 # As HTML --------------------------------------------------------------------------------------------------------------

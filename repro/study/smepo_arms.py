@@ -161,7 +161,7 @@ def checks(own: str, route: str) -> tuple[Check, ...]:
             lambda profile: profile[own]["pass"] >= 0.5 and profile[own]["mean"] >= 3 * profile[""]["mean"],
         ),
         Check(
-            "every format is read",
+            "every hint helps",
             "with each hint, mean success is above that without",
             lambda profile: all(profile[hint]["mean"] > profile[""]["mean"] for hint in profile if hint),
         ),

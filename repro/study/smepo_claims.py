@@ -21,7 +21,8 @@ from repro.study.smepo_rules import (
     COPIES,
     COPYING_RISES,
     COPYING_STAYS,
-    HURTS_BY_COPYING,
+    HURTS_AND_COPIES,
+    NEARER,
     SOONER_HOURS,
     SOONER_TOKENS,
     SOONER_UPDATES,
@@ -43,7 +44,8 @@ CLOCK = ". Hours of small batches on a busy machine, arms at different times: co
 LAST_LINE = "Only the last line is cut: the answer stands in the line before it, and on code the program stays whole"
 RARELY = (
     "A question is helped at its next visit and is visited 2.5 times, so that few prompts carry a hint (on maths and "
-    "code about a tenth), hardly one of them more than a quarter of the trace: this is mostly GRPO"
+    "code about a tenth): this is mostly GRPO. Masked traces are shown whole at once, which the warm start has read; "
+    "GHPO alone begins with a quarter, and hardly ever shows more"
 )
 
 
@@ -130,9 +132,15 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
         ),
         # 2. The full trace below GRPO
         claim(
-            "full-trace-hurts", "Training with the full trace ends below GRPO, for its answers are copied",
-            ("grpo@wide", "full@wide"), rule=HURTS_BY_COPYING, figure="accuracy", **paper.gain("grpo", "full"),
-            remark="The sign is that of GRPO minus the full trace",
+            "full-trace-hurts", "Training with the full trace ends below GRPO, and its policy gives planted answers",
+            ("grpo@wide", "full@wide"), rule=HURTS_AND_COPIES, figure="accuracy", **paper.gain("grpo", "full"),
+            remark="The sign is that of GRPO minus the full trace. Changed after the core arms had been run: copying "
+            "had not been asked for. Whether the loss comes from copying is the next row",
+        ),
+        claim(
+            "masking-regains", "Hiding what is rewarded takes back most of what the full trace loses against GRPO",
+            ("smepo@wide", "full@wide", "grpo@wide"), rule=NEARER, figure="accuracy", **own,
+            remark="Posed after these arms had been run: were the loss due to copying, a mask would take it back",
         ),
         beats(
             "full-trace-hurts-cut", "Training with the full trace without its last line, as released, ends below GRPO",
@@ -154,6 +162,11 @@ def smepo_claims(study: Study, paper: Published) -> tuple[Claim, ...]:
             "smepo-teaches-no-copying",
             "Training with masked traces does not make a policy copy more than its warm start did",
             ("smepo@wide",), rule=COPYING_STAYS, figure="copying", **own,
+        ),
+        claim(
+            "random-teaches-copying", "Training with random masks makes a policy copy more than its warm start did",
+            ("random@wide",), rule=COPYING_RISES, figure="copying", **own,
+            remark="Posed after these arms had been run",
         ),
         claim(
             "full-trace-inflates-reward",

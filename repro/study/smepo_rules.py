@@ -1,7 +1,8 @@
 """Rules for guidance by expert traces: what was copied, what training reward was worth, how soon a target was reached.
 
-Fixed before the runs they judge, but for the target of times: it was the mean of the second arm's final evaluations,
-which ask more questions than those along the way, and about half of its own runs never reach a mean.
+Fixed before the runs they judge, but for three. The target of times was the mean of the second arm's final evaluations,
+which ask more questions than those along the way, and about half of its own runs never reach a mean. That a loss counts
+as the paper's only if answers are given away was added to `HURTS_AND_COPIES`, and `NEARER` posed, after the core arms.
 
 They read columns of `runs` that a guided run's probes give (`repro.training.probes`): `copied_full`, the share of
 responses that give the answer planted in a full trace that every arm's policy is shown alike, and `start_copied_full`,
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf, nan
+
+import pandas as pd
 
 from repro.study.evidence import (
     DIRECTION,
@@ -82,8 +85,8 @@ def _hurts(evidence: Evidence, reference: str, arm: str) -> Judgement:
     return Judgement(verdict, loss, f"planted answers given: {spelled(share, '%', sign='')}")
 
 
-HURTS_BY_COPYING = Rule(
-    "The claim has two halves: the second arm ends below the first, for its policy copies. Reproduced if the interval "
+HURTS_AND_COPIES = Rule(
+    "The claim has two halves: the second arm ends below the first, and its policy copies. Reproduced if the interval "
     "of the paired difference lies above 0 and that of the share of planted answers that the second arm's policy gives "
     f"above {COPIED_HALF:g} %; direction only if the first alone. Not reproduced if the difference lies below 0. Else "
     "inconclusive.",
@@ -130,6 +133,30 @@ COPYING_STAYS = Rule(
     COPYING_RISES.metric,
     "points",
     _copying_stays,
+)
+
+
+# How much of a loss masking takes back --------------------------------------------------------------------------------
+
+
+def _nearer(evidence: Evidence, arm: str, other: str, reference: str) -> Judgement:
+    ends = pd.concat({name: evidence.points(name, "mean_at_k") for name in (arm, other, reference)}, axis=1).dropna()
+    if ends.empty:
+        return _nothing("no seed in common")
+    regained, left = ends[arm] - ends[other], ends[reference] - ends[arm]
+    nearer = paired_t_interval(regained, left)
+    loss = (ends[reference] - ends[other]).mean()
+    share = f"{100 * regained.mean() / loss:.0f} % of the {loss:.1f} points" if loss > 0 else "there is no loss"
+    return Judgement(by_sign(nearer), nearer, f"taken back: {share} that {other} ends below {reference}")
+
+
+NEARER = Rule(
+    "How far the first arm ends above the second, minus how far it ends below the third, paired by seed. Reproduced if "
+    "the interval lies above 0: more than half of the second arm's loss is taken back. Not reproduced if below. Else "
+    "inconclusive.",
+    "points taken back minus points still lost",
+    "points",
+    _nearer,
 )
 
 

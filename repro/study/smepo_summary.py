@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +44,14 @@ def setup(study: Study, tier: str) -> str:
 def leaks(surveys: Mapping[str, Mapping[str, float]]) -> str:
     """What every hint gives away of a whole training list: a row a hint, of `masking.surveys`."""
     head = ["hint", "questions", "shown a trace", "cut for room", "words and numbers hidden, %", "nothing hidden"]
-    head += ["a hidden value or the answer still shown", "answer stands in the question"]
-    keys = ("hides_nothing", "leaking", "answer_given")
+    head += [
+        "still shown: what SMEPO's mask hides, or the answer",
+        "of those values, %",
+        "answer stands in the question",
+    ]
     rows = [
         [label, *(str(row[key]) for key in ("queries", "guided", "truncated")), f"{100 * row['hidden_share']:.0f}",
-         *(str(row[key]) for key in keys)]
+         str(row["hides_nothing"]), str(row["leaking"]), f"{100 * row['shown_share']:.0f}", str(row["answer_given"])]
         for label, row in surveys.items()
     ]  # fmt: skip
     return summary.markdown(head, rows)
@@ -89,7 +93,7 @@ def outcome(results: Tables, study: Study, core: bool = False) -> str:
     """A row an arm: held-out success, its difference to GRPO's under the same condition, reward, what is copied."""
     evidence = Evidence(study, results)
     head = ["arm", "condition", "seeds", "held-out success, %", "minus GRPO, points", "pass@k, %", "last reward, %"]
-    head += ["planted answers given, % (warm start)", "s a run"]
+    head += ["planted answers given, % (warm start)", "shown the arm's own hint, %", "s a run"]
     rows = []
     for arm in study.arms.values():
         runs = evidence.runs(arm.name)
@@ -104,17 +108,18 @@ def outcome(results: Tables, study: Study, core: bool = False) -> str:
             summary.spelled(t_interval(evidence.points(arm.name, "mean_at_k")), 1),
             "" if arm.name == reference or gap is None else spelled(gap),
             summary.spelled(t_interval(evidence.points(arm.name, "pass_at_k")), 1),
-            _reward(runs),
+            _percent(runs["reward_last"]),
             _copied(runs),
+            _percent(runs.get("copied_own")),
             f"{runs['seconds'].mean():.0f}",
         ])  # fmt: skip
     stamp = summary.NOT_EVIDENCE if (results.runs["tier"] == "smoke").any() else ""
     return stamp + summary.markdown(head, rows)
 
 
-def _reward(runs: pd.DataFrame) -> str:
-    reward = 100 * runs["reward_last"].mean()
-    return "-" if np.isnan(reward) else f"{reward:.1f}"  # what only reads traces has none
+def _percent(shares: pd.Series | None) -> str:
+    """Their mean; none where nothing was measured, as the reward of what only reads traces."""
+    return "-" if shares is None or shares.isna().all() else f"{100 * shares.mean():.1f}"
 
 
 def _copied(runs: pd.DataFrame) -> str:
@@ -218,29 +223,34 @@ def _copying(evidence: Evidence) -> list[str]:
     starts = evidence.runs(FULL).get("start_copied_full", pd.Series(dtype=float)).dropna() * 100
     if starts.empty:
         return []
-    changes = [
-        f"{spelled(COPYING_RISES.judge(evidence, arm).interval, 'points')} with {words}"
-        for arm, words in ((FULL, "full traces"), (SMEPO, "masked ones"))
-    ]
+    shown = {FULL: "full traces", "random@wide": "random masks", SMEPO: "masked ones"}
+    taught = {words: COPYING_RISES.judge(evidence, arm).interval for arm, words in shown.items()}
+    changes = [f"{spelled(change, 'points')} with {words}" for words, change in taught.items() if change.n]
     gap = COPIES.judge(evidence, FULL, SMEPO).interval
-    return [
+    line = (
         "- **Is it copied?** Shown full traces with a wrong answer planted, warm starts gave that answer in "
         f"{starts.mean():.0f} % of responses ({starts.min():.0f} to {starts.max():.0f} from seed to seed). Training "
         f"changed it by {'; '.join(changes)}. At the end, full trace minus SMEPO {spelled(gap, 'points')}."
-    ]
+    )
+    masked = evidence.runs(SMEPO).get("copied_own")
+    if masked is not None and masked.notna().any():
+        line += (
+            f" From masked traces, which do not show it, policies trained with them gave it in {_percent(masked)} %."
+        )
+    return [line]
 
 
 def _leaks(study: Study, root: Path) -> list[str]:
-    """In how many training questions a hidden value or the answer can still be read."""
+    """In how many training questions what SMEPO's mask hides, or the answer, can still be read, and how much of it."""
     found = masking.load_surveys(study.name, root)
     labels = {arm: study.arms[arm].label for arm in (SMEPO, "random@wide", FULL)}
     if not all(label in found for label in labels.values()):
         return []
-    mask, random, full = (found[label]["leaking"] for label in labels.values())
-    questions = found[labels[SMEPO]]["guided"]
+    mask, random, full = (found[label] for label in labels.values())
     return [
-        f"- **Does the mask leak?** Of {questions} training questions it leaves a hidden value or the answer to be "
-        f"read in {mask}; the random mask in {random}, the full trace in {full}."
+        f"- **Does the mask leak?** Of {mask['guided']} training questions it leaves the answer, or a value that it is "
+        f"to hide, to be read in {mask['leaking']}; the random mask in {random['leaking']} "
+        f"({100 * random['shown_share']:.0f} % of those values), the full trace in {full['leaking']}."
     ]
 
 
@@ -252,7 +262,15 @@ def _conditions(evidence: Evidence) -> list[str]:
     held = {check.name: sum(check.holds(profile) for profile in found.values()) for check in checks}
     missed = [f'"{name}" holds in {count} of {len(found)}' for name, count in held.items() if count < len(found)]
     words = "; ".join([f"{len(checks) - len(missed)} of {len(checks)} hold in every seed", *missed])
-    return [f"- **Does the setting test it?** Conditions on the warm start, set beforehand: {words}."]
+    line = f"- **Does the setting test it?** Conditions on the warm start, set beforehand: {words}."
+    meets = [seed for seed, profile in found.items() if all(check.holds(profile) for check in checks)]
+    if missed and len(meets) > 1:
+        runs = evidence.tables.runs
+        good = Evidence(evidence.study, replace(evidence.tables, runs=runs[runs["seed"].isin(meets)]))
+        others = {GRPO: "GRPO", FULL: "the full trace", "random@wide": "a random mask"}
+        gaps = [f"{words} {spelled(difference(good, SMEPO, arm))}" for arm, words in others.items()]
+        line += f" In the {len(meets)} seeds in which all hold, SMEPO ends against {', '.join(gaps)} points."
+    return [line]
 
 
 def outcomes(root: Path) -> str:

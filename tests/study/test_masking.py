@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
+from repro import environments
 from repro.algorithms.masks import CodeBlocks, CriticalPath, Entities, Nothing, Numerals
-from repro.algorithms.smepo import HINTS, ExpertTrace
+from repro.algorithms.smepo import HINTS, ExpertTrace, audit, survey
 from repro.environments import guided_arithmetic, program, search
+from repro.environments.arithmetic import Step
 from repro.environments.query import Query
 from repro.errors import ReproError
 from repro.study import STUDIES, masking, smepo_summary
@@ -136,9 +138,41 @@ def test_the_masks_of_the_studies_are_clean(study):
     found = masking.surveys(study, "smoke")
     own_mask, full = (found[study.arms[arm].label] for arm in ("smepo@wide", "full@wide"))
     assert own_mask["leaking"] == own_mask["hides_nothing"] == 0 < own_mask["guided"] == own_mask["queries"]
-    assert full["leaking"] + full["answer_given"] == full["queries"]
+    assert full["queries"] - full["answer_given"] <= full["leaking"] <= full["queries"]  # at least what is asked for
     text = smepo_summary.leaks(found)
     assert len(text.splitlines()) == len(found) + 2 and f"| {study.arms['smepo@wide'].label} |" in text
+
+
+def test_what_other_hints_show_is_judged_by_the_studys_own_mask():
+    """Of two derived values a prefix that ends after the first shows half; its own masker hides nothing."""
+    one = Query("q", "b =4\na = b +3\nc = a +3\n? c :", "1", "", "b =4\na = b +3 =7\nc = a +3 =1\n? c =1\n",
+                  (Step("b", "", "", 0, 4), Step("a", "b", "+", 3, 7), Step("c", "a", "+", 3, 1)))  # fmt: skip
+    prefix, mask = ExpertTrace(Nothing(), ratio=0.7), CriticalPath()
+    assert view("", prefix, one).note == "hides nothing; the rest is cut off"
+    assert view("", prefix, one, secret=mask).note == "hides nothing; the rest is cut off; still shows 7"
+    assert audit(one, prefix, secret=mask) == (("7",), (), False) and audit(one, prefix).values == ()
+    judged, alone = survey(prefix, [one], secret=mask), survey(prefix, [one])
+    assert (judged["leaking"], judged["shown_share"]) == (1, 0.5) and (alone["leaking"], alone["shown_share"]) == (0, 0)
+
+
+def test_a_papers_tier_has_its_own_arms_and_mask(monkeypatch):
+    """Real traces have no solution graph: all numerals are what should be hidden. No arm of another tier is asked."""
+    real = [Query("q", "How many is 2 times 17?", "34", "", "2 * 17 = 34\nSo 34.")]
+    monkeypatch.setattr(environments, "train_list", lambda world, seed: real)
+    found = masking.surveys(SMEPO_MATH, "paper")
+    assert list(found)[:2] == ["full trace", "SMEPO, all numerals"] and "SMEPO, critical path" not in found
+    assert found["full trace"]["leaking"] == 1 and found["SMEPO, all numerals"]["leaking"] == 0
+    assert masking.of_study(SMEPO_MATH, "paper").views[1].label == "SMEPO, all numerals"
+
+
+@pytest.mark.parametrize("again", ["b = 34\n#### 34", "answer = 34", "c = 5\n#### 34"])
+def test_a_result_stated_again_is_still_the_answer(again):
+    """b = 2 * a is what was asked, whether its value comes once more, under another name, or before something else."""
+    shown = next(
+        one for one in own(f"a = 17\nb = 2 * a = 34\n{again}", answer="34").views if one.label == "critical path"
+    )
+    assert (KEPT, "a = 17\nb = 2 * a = ") in kinds(shown) and not any("34" in text for _, text in kinds(shown))
+    assert "5" in again or kinds(shown).count((HIDDEN, "[NUMBER]")) == 1 + again.count("34")
 
 
 # As HTML, and on disk -------------------------------------------------------------------------------------------------

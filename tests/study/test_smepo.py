@@ -87,7 +87,7 @@ def profile(**changes):
         ({"bare": {"route": 0.2, "value": 0.62}}, ["the route is the bottleneck"]),
         ({"critical_path": {"pass": 0.4}}, ["a route that is shown can be followed"]),
         ({"critical_path": {"mean": 0.05}}, ["a route that is shown can be followed"]),
-        ({"critical_path": {"mean": 0.02}}, ["a route that is shown can be followed", "every format is read"]),
+        ({"critical_path": {"mean": 0.02}}, ["a route that is shown can be followed", "every hint helps"]),
         ({"full": {"mean": 0.3}}, ["copying pays"]),
         ({"full": {"mean": 0.97}}, ["there is something left to learn"]),
     ],

@@ -20,7 +20,8 @@ from repro.study.smepo_rules import (  # noqa: E402
     COPIES,
     COPYING_RISES,
     COPYING_STAYS,
-    HURTS_BY_COPYING,
+    HURTS_AND_COPIES,
+    NEARER,
     SOONER_HOURS,
     SOONER_TOKENS,
     SOONER_UPDATES,
@@ -115,7 +116,7 @@ def test_copies_that_were_not_measured():
 )
 def test_a_loss_is_the_paper_s_if_answers_are_copied(full, copied, verdict):
     made = evidence({GRPO: arm(), FULL: arm(mean_at_k=full, copied_full=copied)})
-    judged = HURTS_BY_COPYING.judge(made, GRPO, FULL)
+    judged = HURTS_AND_COPIES.judge(made, GRPO, FULL)
     assert judged.verdict == verdict and judged.interval.estimate == pytest.approx(40 - 100 * np.mean(full))
 
 
@@ -135,6 +136,34 @@ def test_copying_over_training(end, rises, stays):
     assert (up.verdict, still.verdict) == (rises, stays)
     assert up.interval.estimate == pytest.approx(100 * (end.mean() - 0.3))
     assert up.note == f"from 30.0 to {100 * end.mean():.1f} %"
+
+
+# What a mask takes back -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("smepo", "verdict", "share"),
+    [
+        (spread(0.38, 0.01), "reproduced", "90 %"),  # 18 of 20 points
+        (spread(0.30, 0.02), "inconclusive", "50 %"),
+        (spread(0.22, 0.01), "not reproduced", "10 %"),
+        (spread(0.60, 0.01), "reproduced", "200 %"),
+    ],
+)
+def test_how_much_of_a_loss_is_taken_back(smepo, verdict, share):
+    """GRPO 40 %, full trace 20 %: what SMEPO gains on the one minus what it lacks of the other."""
+    judged = NEARER.judge(
+        evidence({SMEPO: arm(mean_at_k=smepo), FULL: arm(mean_at_k=0.2), GRPO: arm()}), SMEPO, FULL, GRPO
+    )
+    assert judged.verdict == verdict and judged.interval.estimate == pytest.approx(100 * (2 * smepo.mean() - 0.6))
+    assert judged.note == f"taken back: {share} of the 20.0 points that {FULL} ends below {GRPO}"
+
+
+def test_a_loss_that_is_none_or_that_no_seed_shows():
+    none = evidence({SMEPO: arm(), FULL: arm(mean_at_k=0.5), GRPO: arm()})
+    assert NEARER.judge(none, SMEPO, FULL, GRPO).note.startswith("taken back: there is no loss")
+    judged = NEARER.judge(evidence({SMEPO: arm(), GRPO: arm()}), SMEPO, FULL, GRPO)
+    assert (judged.verdict, judged.note) == ("inconclusive", "no seed in common")
 
 
 # Reward against success -----------------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ def test_a_row_an_arm():
     text = smepo_summary.outcome(tables, SMEPO_MATH)
     assert "| **GRPO** | wide | 10 | 40.0 [40.0, 40.0] |  |" in text
     assert "| **SMEPO, critical path** | wide | 10 | 50.0 [50.0, 50.0] | +10.0 [+10.0, +10.0] |" in text
-    assert "| 90.0 (40.0) |" in text and "| full trace | usual | 1 | 40.0 (one seed) | no seed in common |" in text
-    assert "| 60.0 (one seed) | - | - |" in text and "| 50.0 | 90.0 (40.0) |" in text
+    assert "| 90.0 (40.0) | - |" in text and "| full trace | usual | 1 | 40.0 (one seed) | no seed in common |" in text
+    assert "| 60.0 (one seed) | - | - | - |" in text and "| 50.0 | 90.0 (40.0) | - |" in text
     assert "usual" not in smepo_summary.outcome(tables, SMEPO_MATH, core=True)
 
 
@@ -53,7 +53,7 @@ def test_findings_are_those_of_the_rules():
     copied = {"copied_full": 0.9, "start_copied_full": 0.4}
     arms = {
         GRPO: arm((0.1, 0.2, 0.4, 0.4)),
-        SMEPO: arm((0.1, 0.5, 0.5, 0.5), **copied | {"copied_full": 0.3}),
+        SMEPO: arm((0.1, 0.5, 0.5, 0.5), **copied | {"copied_full": 0.3, "copied_own": 0.05}),
         FULL: arm(**copied),
     }
     arms |= {"random@wide": arm((0.1, 0.1, 0.1, 0.1), seeds=5), "start@wide": arm((0.1, 0.1, 0.1, 0.2))}
@@ -66,7 +66,8 @@ def test_findings_are_those_of_the_rules():
         "changed it by +50.0 [+50.0, +50.0] points with full traces; -10.0 [-10.0, -10.0] points with masked ones."
         in lines
     )
-    assert "full trace minus SMEPO +60.0 [+60.0, +60.0] points." in lines
+    assert "full trace minus SMEPO +60.0 [+60.0, +60.0] points. From masked traces, which do not show it" in lines
+    assert "policies trained with them gave it in 5.0 %." in lines
     assert "SMEPO against a matched random mask +40.0 [+40.0, +40.0] points, 5 seeds." in lines
 
 
@@ -110,7 +111,16 @@ def test_conditions_that_some_warm_start_misses_are_named():
     assert "Conditions on the warm start, set beforehand: 6 of 6 hold in every seed." in lines
     easy = FORMATS | {"": (0.03, 0.5, ERRORS)}
     lines = "\n".join(smepo_summary._lines(evidence({GRPO: arm(formats=easy), SMEPO: arm()})))
-    assert 'beforehand: 5 of 6 hold in every seed; "sparse, not zero" holds in 0 of 10.' in lines
+    assert lines.count('beforehand: 5 of 6 hold in every seed; "sparse, not zero" holds in 0 of 10.') == 1
+    some = arm((0.1, 0.2, 0.3, 0.3), formats=FORMATS)
+    probes = some[3].copy()
+    probes.loc[(probes["seed"] < 7) & (probes["format"] == ""), "pass_at_k"] = 0.5  # three seeds meet all conditions
+    success = [[0.1, 0.2, 0.3, 0.9]] * 7 + [[0.1, 0.2, 0.3, 0.5]] * 3
+    arms = {GRPO: (*some[:3], probes), SMEPO: arm(success), FULL: arm(), "random@wide": arm((0.1, 0.2, 0.3, 0.6))}
+    assert (
+        "holds in 3 of 10. In the 3 seeds in which all hold, SMEPO ends against GRPO +20.0 [+20.0, +20.0], the full "
+        "trace +10.0 [+10.0, +10.0], a random mask -10.0 [-10.0, -10.0] points."
+    ) in "\n".join(smepo_summary._lines(evidence(arms)))
 
 
 def test_without_results(tmp_path):
