@@ -222,7 +222,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """What a random mask can hide: numbers (as `numerals` finds them) and words; never an operator or punctuation."""
+    """What a random mask can begin or end with: numbers (as `numerals` finds them) and words, never an operator."""
     found = list(numerals(text))
     taken = iter([*found, (len(text), len(text))])
     start, end = next(taken)
@@ -242,8 +242,9 @@ class RandomMask:
     Token share and span profile are thereby matched trace by trace; only the places differ. They depend on the seed and
     the query's id alone, so a query's mask is the same throughout training, as a semantic mask is.
 
-    Where `like` hides most of a trace in one piece, as `CodeBlocks` does, that piece has few places to go to and a
-    matched mask hides nearly the same. `singly=True` hides as many units, each by itself: the share alone is matched.
+    A span of several units hides what stands between them too, operators and fences. Where `like` hides most of a trace
+    in one piece, as `CodeBlocks` does, that piece has few places to go to, and nearly all of them take in something of
+    what stands before it. `singly=True` hides as many units, each by itself: the share alone is matched.
     """
 
     like: CriticalPath | Numerals | CodeBlocks | Entities = CriticalPath()

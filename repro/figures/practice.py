@@ -67,9 +67,9 @@ def practice(tables: Tables, study: Study) -> Figure:
         ax.set_title(title, weight="bold")
         ax.set_xlabel("responses that lose the way under the\narm's hint, before training, %")
         drawn += points
-        if values := rank_correlations(points):
-            ends = dict.fromkeys(f"{value:.2f}" for value in (min(values), max(values)))
-            correlations.append(f"{title} {' to '.join(ends)}")
+        hinted = {name: of_arm for name, of_arm in points.items() if hint(name) != REFERENCE}
+        if ranks := _spread(points):
+            correlations.append(f"{title} {ranks} (without GRPO {_spread(hinted) or 'too few arms'})")
     ranks = f" Spearman's rank correlation over arms, from seed to seed: {'; '.join(correlations)}."
     caption = (
         f"{style.seeds_text(tables.runs, drawn)}. Across: the warm start's responses to training questions with the "
@@ -77,6 +77,12 @@ def practice(tables: Tables, study: Study) -> Figure:
         f"every run; markers: means, with the 95 % t interval of success.{ranks if correlations else ''}"
     )
     return style.finish(figure, "What a hint leaves to find, and what is learned", caption, tables.runs)
+
+
+def _spread(points: dict[str, dict[int, tuple[float, float]]]) -> str:
+    """The least and the greatest of the rank correlations, in words; empty without any."""
+    values = rank_correlations(points)
+    return " to ".join(dict.fromkeys(f"{value:.2f}" for value in (min(values), max(values)))) if values else ""
 
 
 def _panel(ax: Axes, points: dict[str, dict[int, tuple[float, float]]], study: Study) -> None:

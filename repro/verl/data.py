@@ -47,7 +47,8 @@ class GuidedDataset(RLHFDataset):
     """Every row that has a trace is shown it, masked, in an earlier turn of the assistant (SMEPO).
 
     `data.guidance` is a key of GUIDANCE; `data.max_prompt_length` bounds the whole prompt, in the tokenizer's tokens.
-    Held-out files have no traces: evaluation is never guided.
+    Held-out files have no traces: evaluation is never guided. ReproError for a training file of which no row has one:
+    that would be GRPO under another name.
     """
 
     def __init__(self, data_files: Any, tokenizer: Any, config: Any, **others: Any):
@@ -56,6 +57,15 @@ class GuidedDataset(RLHFDataset):
             raise ReproError(f"data.guidance is {name!r}; choose one of {', '.join(GUIDANCE)}")
         self.guidance = GUIDANCE[name]
         super().__init__(data_files, tokenizer, config, **others)
+        training = [row for row in self.dataframe["extra_info"] if row.get("split") == "train"]
+        traced = sum(bool((row.get("trace") or "").strip()) for row in training)
+        if training and not traced:
+            raise ReproError(
+                f"none of {len(training)} training rows of {data_files} has a trace (extra_info.trace), so that none "
+                "would be guided: write the file again from data that have them, or train without this data set"
+            )
+        if training:
+            print(f"{traced} of {len(training)} training rows have a trace to be shown ({name})")
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         row = super().__getitem__(item)

@@ -76,6 +76,14 @@ def test_guidance_is_ours(file, tokenizer, tmp_path, guidance):
     assert [message["role"] for message in rows[0]["raw_prompt"]] == ["system", "user"]  # it has no trace
 
 
+def test_how_many_rows_have_a_trace_is_said_and_none_is_refused(file, tokenizer, tmp_path, monkeypatch, capsys):
+    opened(data.GuidedDataset, file(), tokenizer, tmp_path)
+    assert "39 of 40 training rows have a trace to be shown (numerals)" in capsys.readouterr().out
+    monkeypatch.setattr(environments, "train_list", lambda world, seed: [Query("q", "question", "1", "1", trace=" ")])
+    with pytest.raises(ReproError, match="none of 1 training rows of .*train.parquet.* has a trace"):
+        opened(data.GuidedDataset, file(), tokenizer, tmp_path)
+
+
 def test_room_is_counted_in_the_tokens_of_the_whole_chat(tokenizer):
     """Question 1 + 2 + 1 + 1 words with its marks, intro 5; the trace's first line 7; closing </> <assistant>: 2."""
     chat = [{"role": "user", "content": "question 7"}]
