@@ -21,7 +21,8 @@ TIER_EXTRAS = {
     "results": (),
     "smoke": ("train", "notebooks"),
     "small": ("train", "notebooks"),
-    "paper": ("train", "notebooks", "data"),
+    "paper": ("train", "notebooks", "data", "vllm"),
+    "paper-1gpu": ("train", "notebooks", "data", "vllm"),
 }
 # The models of the paper tiers (`repro.study.paper_settings`); a run may name any other folder or hub id.
 PAPER_MODELS = (
@@ -101,26 +102,25 @@ def cached(model: str) -> bool:
 
 
 def lacking(tier: str, packages: list[dict], cuda: list[dict], models: list[str]) -> list[dict]:
-    """What a tier lacks on this machine: [{"what", "fix", "optional"}]; it runs if all is optional."""
+    """What a tier lacks on this machine: [{"what", "fix"}]. What one run lacks, `repro run --dry-run` says."""
     result = []
-    # The sampler of this package needs torch alone, so vLLM is never in the way of a run.
-    for extra in ("base", *TIER_EXTRAS[tier], *(("vllm",) if tier == "paper" else ())):
+    for extra in ("base", *TIER_EXTRAS[tier]):
         absent = [p["name"] for p in packages if p["extra"] == extra and p["status"] == "missing"]
         if absent:
             target = "." if extra == "base" else f".[{extra}]"
             fix = f"{shlex.quote(sys.executable)} -m pip install -e '{target}'"
             what = f"{', '.join(absent)} ({extra})"
-            result.append({"what": what, "fix": fix, "optional": extra == "vllm"})
-    if tier == "paper" and not cuda:
+            result.append({"what": what, "fix": fix})
+    if tier.startswith("paper") and not cuda:
         what, fix = (
             "a CUDA device that torch sees",
             "use a machine with an NVIDIA GPU and PyPI's build of torch",
         )
-        result.append({"what": what, "fix": fix, "optional": False})
-    if tier == "paper" and not models:
+        result.append({"what": what, "fix": fix})
+    if tier.startswith("paper") and not models:
         what = "weights of a model of the papers"
         fix = f"hf download {PAPER_MODELS[0]}   (or name a local folder in the run's config)"
-        result.append({"what": what, "fix": fix, "optional": False})
+        result.append({"what": what, "fix": fix})
     return result
 
 
@@ -169,8 +169,7 @@ def render(found: dict) -> str:
         lines.append(f"{extra:<9} {', '.join(shown)}")
     lines.append("")
     for tier, missing in found["tiers"].items():
-        lines.append(f"{tier:<9} {'ready' if all(m['optional'] for m in missing) else 'not ready'}")
+        lines.append(f"{tier:<11} {'not ready' if missing else 'ready'}")
         for entry in missing:
-            kind = "optional" if entry["optional"] else "lacks"
-            lines += [f"  {kind}: {entry['what']}", f"      {entry['fix']}"]
+            lines += [f"  lacks: {entry['what']}", f"      {entry['fix']}"]
     return "\n".join(lines)

@@ -158,6 +158,18 @@ def test_a_command_that_cannot_be_read_is_status_2(capsys, arguments):
     assert "usage: repro" in capsys.readouterr().err
 
 
+def test_a_failed_notebook_is_told_before_anything_is_drawn(capsys, monkeypatch):
+    from repro.study import notebooks
+
+    failure = notebooks.Failure(3, "run()", "ValueError: the real cause")
+    failed = notebooks.Execution(Path("sgpo_math.ipynb"), Path("out.ipynb"), Path("out.log"), 1.0, failure)
+    monkeypatch.setattr(notebooks, "reproduce", lambda *_, **__: notebooks.Report((failed,)))
+    monkeypatch.setattr("repro.figures.regenerate", lambda *_, **__: pytest.fail("drawn"))
+    assert main(["reproduce", "--only", "sgpo_math"]) == 1
+    out = capsys.readouterr().out
+    assert "the real cause" in out and "figures and ledger are as they were" in out
+
+
 def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt

@@ -88,6 +88,8 @@ def regenerate(out: Path, study: str | None = None, tier: str | None = None) -> 
     figures. The same tables give the same bytes. ReproError for an unknown study or tier, for missing tables of the
     study asked for (or of all), for damaged tables, or for an unwritable folder.
     """
+    if study == theory_results.NAME:
+        return theory.regenerate(theory_results.load(tier or "small"), Path(out))
     chosen = [study] if study is not None else [name for name in STUDIES if has_results(name)] or list(STUDIES)
     written: list[Path] = []
     if study is None and tier is None and theory_results.folder("small").exists():

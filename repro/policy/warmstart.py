@@ -184,7 +184,10 @@ def warm_start(
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return load(str(folder), device, key.policy.dtype)
+    try:
+        return load(str(folder), device, key.policy.dtype)
+    except ReproError as error:
+        raise ReproError(f"{folder} is damaged; delete it, and the warm start is trained again ({error})") from error
 
 
 def vocabulary(key: WarmStartKey) -> list[str]:

@@ -71,10 +71,11 @@ def render_markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(root: Path | None = None) -> Path:
-    """Compute the ledger and write it to `<root>/claims.json`; the same tables give the same bytes."""
+def write(root: Path | None = None, rows: list[dict[str, Any]] | None = None) -> Path:
+    """Write the ledger (`rows`, else computed) to `<root>/claims.json`; the same tables give the same bytes."""
     path = Path(root or runs.data_folder()) / "claims.json"
-    runs.atomic_write(path, json.dumps(ledger(root), indent=1, allow_nan=False) + "\n")
+    text = json.dumps(ledger(root) if rows is None else rows, indent=1, allow_nan=False)
+    runs.atomic_write(path, f"{text}\n")
     return path
 
 

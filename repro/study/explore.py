@@ -99,7 +99,8 @@ def run(config: Any, root: Path | None = None, progress: Callable[[dict], None] 
 
 
 def gather(study: Study, tier: str, root: Path | None = None) -> Tables:
-    """The committed tables and this machine's finished custom runs; ReproError if there are neither.
+    """The committed tables and this machine's finished custom runs, of an arm and seed the last; ReproError if there
+    are neither.
 
     The held-out evaluations, averaged over levels, are added to `curves` as `heldout_mean_at_k` and
     `heldout_pass_at_k`.
@@ -107,6 +108,9 @@ def gather(study: Study, tier: str, root: Path | None = None) -> Tables:
     root = Path(root or runs.data_folder())
     folders = sorted((root / "runs" / study.name / tier).glob(f"{CUSTOM}*/seed*"))
     folders = [folder for folder in folders if (folder / "result.json").exists()]
+    # A name holds what was changed, not what it was changed from: where a study's definition moved on, the last counts.
+    folders.sort(key=lambda folder: (folder / "result.json").stat().st_mtime)
+    folders = list({(folder.parent.name, folder.name.partition("-")[0]): folder for folder in folders}.values())
     parts = []
     if tables.results_folder(study.name, tier, root).exists() or not folders:
         parts.append(tables.load(study.name, tier, root))

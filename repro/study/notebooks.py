@@ -32,7 +32,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from repro.config import check_type
 from repro.errors import ReproError
-from repro.study import STUDIES, runs, study_named
+from repro.study import STUDIES, runs, study_named, theory_results
 from repro.study.definition import TIERS
 from repro.study.plan import check as check_run
 
@@ -110,7 +110,7 @@ def reproduce(
     for name, value in (("seeds", seeds), ("jobs", jobs)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ReproError(f"{name}={value!r}: give a whole number of 1 or more")
-    plan = [_planned(name, tier, seeds, jobs, missing) for name in _chosen(only)]
+    plan = [_planned(name, tier, seeds, jobs, missing, root) for name in _chosen(only)]
     for notebook, parameters in plan:
         check(read(notebook), parameters, notebook)
     folder, executions = Path(root or runs.data_folder()) / "executed" / tier, []
@@ -240,11 +240,14 @@ def _chosen(only: Sequence[str]) -> list[str]:
     return sorted(set(chosen), key=everything.index)
 
 
-def _planned(name: str, tier: str, seeds: int | None, jobs: int | None, missing: bool) -> tuple[Path, dict[str, Any]]:
+def _planned(
+    name: str, tier: str, seeds: int | None, jobs: int | None, missing: bool, root: Path | None
+) -> tuple[Path, dict[str, Any]]:
     """The notebook of that name, and its parameters."""
-    if name == "threespo_theory":
+    if name == theory_results.NAME:
         simulated = "smoke" if tier == "smoke" else "small"  # no model is trained: there is no tier above
-        return NOTEBOOKS / "threespo_theory.ipynb", {"tier": simulated, "run": tier == "smoke"}
+        lost = tier == "smoke" or not theory_results.whole(simulated, root)
+        return NOTEBOOKS / f"{name}.ipynb", {"tier": simulated, "run": lost}
     if name == "claims":
         return NOTEBOOKS / "claims.ipynb", {}
     if name == "explore":

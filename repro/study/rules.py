@@ -144,7 +144,9 @@ STABLE_BUT_WEAK = Rule(
 
 def _late_collapse(evidence: Evidence, *arms: str) -> Judgement:
     *falling, reference = arms
-    horizon, peak = int(evidence.tables.runs["updates"].max()), evidence.runs(reference)["reward_max"]
+    # Of the arms compared, not of a run: one that diverged has few updates, and would look late.
+    horizon = max(int(evidence.runs(arm)["updates"].max()) for arm in arms)
+    peak = evidence.runs(reference)["reward_max"]
     fallen = []
     for arm in falling:
         runs = evidence.runs(arm)

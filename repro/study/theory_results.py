@@ -76,7 +76,7 @@ def load(tier: str = "small", root: Path | None = None) -> Theory:
     """A tier's tables; ReproError, with the remedy, if one is missing or damaged."""
     _known(tier)
     place, frames = folder(tier, root), {}
-    remedy = f"simulate them again: repro.study.theory_results.build({tier!r})"
+    remedy = f"simulate them again: make reproduce TIER={tier} ONLY={NAME}"
     for name in TABLES:
         path, sums = place / f"{name}.parquet", place / "SHA256SUMS"
         if not path.exists() or not sums.exists():
@@ -86,6 +86,15 @@ def load(tier: str = "small", root: Path | None = None) -> Theory:
             raise ReproError(f"{path} is damaged, or of another build than {sums}; {remedy}")
         frames[name] = pq.read_table(io.BytesIO(content)).to_pandas()
     return Theory(tier, **frames)
+
+
+def whole(tier: str, root: Path | None = None) -> bool:
+    """Whether a tier's tables are there and undamaged."""
+    try:
+        load(tier, root)
+    except ReproError:
+        return False
+    return True
 
 
 def exact(bandit: theory.Bandit) -> pd.DataFrame:

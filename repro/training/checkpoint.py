@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from repro.errors import ReproError
+from repro.policy.memory import is_out_of_memory
 from repro.study.runs import atomic_write
 from repro.training.learner import Learner
 
@@ -48,6 +49,10 @@ def load_checkpoint(folder: Path, learner: Learner) -> dict[str, Any] | None:
             # As after a step: where the next update has no gradient, its zeros still let the moments move the weights.
             parameters[name].grad = torch.zeros_like(parameters[name])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise ReproError(f"out of memory loading {path}, which is whole; start where there is more") from error
+        if isinstance(error, PermissionError):
+            raise ReproError(f"{path} cannot be read: {error.strerror}") from error
         raise ReproError(
             f"{path} is damaged or belongs to another model ({error}); delete its folder to start this run again"
         ) from error

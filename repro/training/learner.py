@@ -65,7 +65,7 @@ class Learner:
 
         `split_gradients` also measures the gradients of positive and negative responses apart (one more backward).
         Raises Diverged, before anything is changed, if the loss or the gradient is not finite. Where memory runs out,
-        the update is done again in smaller parts; ReproError if the smallest does not fit.
+        the update is done again in smaller parts; ReproError if the smallest does not fit, or the optimiser's step.
         """
         while True:
             try:
@@ -111,7 +111,16 @@ class Learner:
         if self.config.reference_rows:
             rate = self.config.learning_rate * min(int(trained_B.sum()) / self.config.reference_rows, 1.0)
             self.optimiser.param_groups[0]["lr"] = metrics["learning_rate"] = rate
-        self.optimiser.step()
+        try:
+            self.optimiser.step()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            # Moments have moved and weights have not: a second step from here would be another update.
+            raise ReproError(
+                f"out of memory in the optimiser's step of update {rollouts.update}: start the run again where there "
+                "is more memory, it goes on from its last checkpoint"
+            ) from error
         self.masters.publish()
 
         entropy_BT = torch.zeros_like(leaf_BT)

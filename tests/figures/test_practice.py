@@ -27,7 +27,8 @@ def test_an_arm_stands_where_its_hint_and_its_end_put_it(tables):
     (mean,) = (line for line in figure.axes[0].lines if line.get_label() == "smepo@wide mean")
     assert (mean.get_xdata()[0], mean.get_ydata()[0]) == pytest.approx((20, 40))
     assert "not measured yet" in [text.get_text() for text in figure.axes[1].texts]
-    assert "the study's own questions 1.00 (without GRPO 1.00)." in " ".join(t.get_text() for t in figure.texts).replace("\n", " ")
+    words = " ".join(t.get_text() for t in figure.texts).replace("\n", " ")
+    assert "the study's own questions 1.00 (without GRPO 1.00)." in words
 
 
 def test_rank_correlations_by_hand():

@@ -131,7 +131,11 @@ def test_a_policy_is_warmed_up_and_knows_the_worlds_words(tmp_path):
         for query in guided_arithmetic.train_list(GUIDED, 0):
             prompt = guidance.prompt(query)
             assert policy.decode(policy.encode(prompt)) == " ".join(prompt.split())
-    assert [p.name for p in tmp_path.iterdir()] == [f"warmstart-{config_hash(key())}"]
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == f"warmstart-{config_hash(key())}"
+    (folder / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(ReproError, match=f"{folder} is damaged; delete it, and the warm start is trained again"):
+        warm_start(key(), tmp_path)
 
 
 def test_a_world_and_a_warm_start_must_fit():

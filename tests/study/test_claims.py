@@ -227,6 +227,16 @@ def test_late_collapse(when, gap, verdict):
     assert f"20 of 20 runs collapsed, at a median of {(when + 2) / 100:.2f} of 100 updates" in row["note"]
 
 
+def test_late_is_measured_by_the_arms_that_are_judged():
+    """Others of the study train three times as long."""
+    fall = pd.array([70] * 10, dtype="Int64")
+    falling = arm(20, 10, collapse_update=fall, reward_max=0.8)
+    longer = arm(20, updates=300)
+    row = judged("early-high-late-collapse", naive_at_ref=falling, gpg_at_ref=falling, grpo_at_ref=arm(),
+                 naive_long_at_ref=longer)  # fmt: skip
+    assert (row["verdict"], row["value"]) == ("reproduced", pytest.approx(0.7)) and "of 100 updates" in row["note"]
+
+
 def test_late_collapse_without_enough_collapses():
     none, one = late(70, 0, collapsed=0), late(70, 0, collapsed=1)
     assert (none["verdict"], none["value"], none["seeds"]) == ("inconclusive", None, 0)

@@ -1,7 +1,9 @@
 """Custom runs: their names and configs, that they stay out of the committed tables, and the explorer's widgets."""
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +109,18 @@ def test_custom_runs_are_seen_beside_the_tables_and_never_enter_them(root):
     assert explore.arms(found) == ["naive@ref", "spo@ref", "asympo@ref", "custom-spo-temperature=0.5@ref"]
     assert tables.build(STUDY, "smoke", root) == []
     assert tables.results_folder(STUDY.name, "smoke", root).joinpath("runs.parquet").read_bytes() == before
+
+
+def test_of_two_definitions_of_an_arm_the_last_run_counts(tmp_path):
+    """The name holds the change alone: the same name may lie there from before a study's own settings changed."""
+    for changes, reward in ((RATE, 0.2), ([*RATE, "training.temperature=0.5"], 0.8)):
+        config = replace(explore.custom(STUDY, "spo@ref", 0, "smoke", changes), arm="custom-spo-x@ref")
+        play(config, runs.run_folder(config, tmp_path), reward=reward)
+        for number, file in enumerate(sorted(tmp_path.rglob("result.json"), key=lambda file: file.stat().st_mtime_ns)):
+            os.utime(file, (number, number))
+    found = explore.gather(STUDY, "smoke", tmp_path)
+    assert len(found.runs) == 1 and found.runs["mean_at_k"].item() == pytest.approx(1.6)
+    assert found.curves["reward"].dropna().unique() == pytest.approx([0.8])
 
 
 def test_held_out_success_is_a_curve_with_a_start(root):

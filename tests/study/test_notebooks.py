@@ -198,7 +198,7 @@ def test_every_knob_is_explained(path):
 def test_sources_take_what_reproduce_gives_them(tier):
     for name in [*STUDIES, *notebooks.AFTER_STUDIES]:
         for missing in (False, True):
-            path, parameters = notebooks._planned(name, tier, 3, 2, missing)
+            path, parameters = notebooks._planned(name, tier, 3, 2, missing, None)
             notebooks.check(notebooks.read(path), parameters, path)
 
 

@@ -180,7 +180,7 @@ def test_tables_are_written_and_read(tmp_path):
 
 
 def test_missing_damaged_and_unknown(tmp_path):
-    with pytest.raises(ReproError, match=r"bandit.parquet is missing; simulate them again: .*build\('smoke'\)"):
+    with pytest.raises(ReproError, match=r"bandit.parquet is missing; simulate them again: make reproduce TIER=smoke"):
         theory_results.load("smoke", tmp_path)
     with pytest.raises(ReproError, match="threespo_theory has no tier 'paper'; it has: smoke, small"):
         theory_results.build("paper", tmp_path)

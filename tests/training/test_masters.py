@@ -146,6 +146,28 @@ def test_a_single_response_that_does_not_fit_is_an_error_and_changes_nothing(mem
     assert all(torch.equal(p, before[name]) for name, p in learner.policy.parameters.items())
 
 
+def test_a_step_that_does_not_fit_is_not_taken_twice(monkeypatch):
+    """Moments have moved where the weights' turn fails: done again, the update would be another."""
+    learner, steps = learner_of(tiny_policy()), []
+
+    def full(*_):
+        steps.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(learner.optimiser, "step", full)
+    with pytest.raises(ReproError, match="optimiser's step of update 0: start the run again .* last checkpoint"):
+        learner.update(rollouts_of(3))
+    assert steps == [1]
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(tmp_path, monkeypatch):
+    learner = learner_of(tiny_policy())
+    save_checkpoint(tmp_path, learner, {"update": 1})
+    monkeypatch.setattr(learner.masters, "publish", lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA")))
+    with pytest.raises(ReproError, match="out of memory loading .*checkpoint.safetensors, which is whole"):
+        load_checkpoint(tmp_path, learner)
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     monkeypatch.setattr(learning, "response_logprobs", lambda *a: (_ for _ in ()).throw(RuntimeError("shapes")))
     with pytest.raises(RuntimeError, match="shapes"):

@@ -17,9 +17,11 @@ for each word of a product and some 40 for each distinct one, never the products
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -111,6 +113,8 @@ def load(config: DataConfig, shop: ShopConfig | None = None) -> tuple[Shop, Repo
     folder = Path(config.cache or paths["products"].parent) / f"index-{_digest(config, paths)}"
     if not (folder / "report.json").exists():
         _build(config, paths, folder)
+    if not (folder / "report.json").exists():
+        raise ReproError(f"{folder} is damaged: delete it, and the products are indexed again")
     report = json.loads((folder / "report.json").read_text("utf-8"))
     report = Report(**{**report, "named": tuple(report["named"])})
     products = StoredProducts(folder)
@@ -148,9 +152,22 @@ _INDEXED = ("products", "attributes")  # the instructions of people are read at 
 
 def _build(config: DataConfig, paths: dict[str, Path], folder: Path) -> None:
     """Read, store and index; the folder appears whole or not at all."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = folder.with_name(f"{folder.name}.{random.SystemRandom().getrandbits(32):08x}.partial")
+    try:
+        partial.mkdir(parents=True)
+        _index(config, paths, partial)
+        with contextlib.suppress(OSError):  # another process was first; its index is the same
+            partial.rename(folder)
+    except OSError as error:
+        raise ReproError(
+            f"{partial}: the products could not be indexed ({error}); free some space or set REPRO_DATA to a folder "
+            "that can be written"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _index(config: DataConfig, paths: dict[str, Path], partial: Path) -> None:
     attributes = read_object(paths["attributes"])
     asins: list[str] = []
     counts = {"rows": 0, "duplicates": 0, "skipped": 0}
@@ -173,8 +190,6 @@ def _build(config: DataConfig, paths: dict[str, Path], folder: Path) -> None:
     (partial / "asins.json").write_text(json.dumps(asins), "utf-8")
     report = {**counts, "products": len(asins), "named": named}
     (partial / "report.json").write_text(json.dumps(report), "utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
 
 
 def parse_rows(

@@ -63,12 +63,36 @@ def test_other_settings_and_changed_files_are_indexed_anew(folder):
     assert len(load(DataConfig(str(folder)))[0].products) == 1
 
 
+def test_two_that_index_at_once_leave_one_index(folder, monkeypatch):
+    """While one writes, another begins and ends: the first then finds its work done."""
+    first, save = [], data.SearchIndex.save
+
+    def slow(index, partial):
+        save(index, partial)
+        if not first:
+            first.append(partial)
+            assert load(DataConfig(str(folder)))[1].products == 4
+            assert partial.is_dir()
+
+    monkeypatch.setattr(data.SearchIndex, "save", slow)
+    assert load(DataConfig(str(folder)))[1].products == 4
+    assert [path.suffix for path in folder.glob("index-*")] == [""]
+
+
+def test_an_index_that_lost_its_report_is_named(folder):
+    load(DataConfig(str(folder)))
+    (index,) = folder.glob("index-*")
+    (index / "report.json").unlink()
+    with pytest.raises(ReproError, match="is damaged: delete it, and the products are indexed again"):
+        load(DataConfig(str(folder)))
+
+
 def test_an_interrupted_indexing_is_begun_again(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(data.SearchIndex, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             load(DataConfig(str(folder)))
-    assert [path.suffix for path in folder.glob("index-*")] == [".partial"]
+    assert list(folder.glob("index-*")) == []
     assert load(DataConfig(str(folder)))[1].products == 4
     assert [path.suffix for path in folder.glob("index-*")] == [""]
 
