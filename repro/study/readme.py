@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tab
 from repro.study.asympo_async import CONTROLS
 from repro.study.cost_rules import ratio
 from repro.study.evidence import NOT_RUN, VERDICTS, Evidence, difference, spelled
-from repro.study.statistics import paired_t_interval, t_interval
+from repro.study.statistics import t_interval
 
 PAPERS = {"asympo": "ASymPO and SPO", "sgpo": "sGPO", "smepo": "SMEPO", "3spo": "3SPO"}
 
@@ -46,53 +46,52 @@ def refresh(path: Path, write: bool = True, root: Path | None = None) -> list[st
     return stale
 
 
+def _end(evidence: Evidence, arm: str) -> str:
+    return f"{evidence.points(arm, 'mean_at_k').mean():.0f} %"
+
+
+def _minus(evidence: Evidence, arm: str, other: str) -> str:
+    gap = difference(evidence, arm, other)
+    return f"{spelled(gap, 'points', 0)}, {gap.n} seeds" if gap.n else spelled(gap)
+
+
 def finding(root: Path) -> str:
     """What the first study found, in a sentence per question, from its tables alone."""
     study, results = STUDIES["asympo_async"], _results("asympo_async", root)
     if results is None:
         return "No small-tier results are committed yet."
-    by_arm = {arm: rows.set_index("seed") for arm, rows in results.runs.groupby("arm")}
+    evidence, present = Evidence(study, results), set(results.runs["arm"])
+    end, minus = partial(_end, evidence), partial(_minus, evidence)
 
-    def end(arm: str) -> str:
-        return f"{100 * by_arm[arm]['mean_at_k'].mean():.0f} %"
-
-    def fell(*arms: str) -> str:
+    def fell(*arms: str, **labels: str) -> str:
+        fallen = {arm: evidence.collapsed(arm) for arm in arms}
         return ", ".join(
-            f"{study.arms[arm].label} {by_arm[arm]['collapsed'].sum()} of {len(by_arm[arm])}" for arm in arms
+            f"{labels.get(arm, study.arms[arm].label)} {collapsed.sum()} of {len(collapsed)}"
+            for arm, collapsed in fallen.items()
         )
 
-    def minus(arm: str, other: str) -> str:
-        """Paired difference over the seeds that both arms have."""
-        ours, theirs = by_arm[arm]["mean_at_k"], by_arm[other]["mean_at_k"]
-        shared = ours.index.intersection(theirs.index)
-        gap = paired_t_interval(100 * ours[shared], 100 * theirs[shared])
-        return f"{gap.estimate:+.0f} points [{gap.low:+.0f}, {gap.high:+.0f}], {len(shared)} seeds"
-
     lines = []
-    if {"naive@ref", "gpg@ref", "naive@lag0", "gpg@lag0", "grpo@ref"} <= set(by_arm):
+    if {"naive@ref", "gpg@ref", "naive@lag0", "gpg@lag0", "grpo@ref"} <= present:
         lines.append(
             f"- **Does the naive loss fall, and is it staleness?** With rollouts 8-23 updates old it ends at "
             f"{end('naive@ref')} held-out success and GPG at {end('gpg@ref')}, GRPO at {end('grpo@ref')}. Stale "
             f"against fresh rollouts: naive {minus('naive@ref', 'naive@lag0')}; GPG {minus('gpg@ref', 'gpg@lag0')}. "
             f"Runs that meet the rule for a collapse: {fell('naive@ref', 'gpg@ref')}."
         )
-    if {"spo@ref", "asympo@ref", "grpo@ref"} <= set(by_arm):
+    if {"spo@ref", "asympo@ref", "grpo@ref"} <= present:
         lines.append(
             "- **Are SPO and ASymPO stable without behaviour log-probabilities?** Collapsed: "
             f"{fell('spo@ref', 'asympo@ref', 'grpo@ref')}. Held-out success against GRPO, which reads them: ASymPO "
             f"{minus('asympo@ref', 'grpo@ref')}; SPO {minus('spo@ref', 'grpo@ref')}."
         )
     longer = {"naive-long@ref": "naive", "asympo-long@ref": "ASymPO"}
-    if set(longer) <= set(by_arm):
-        falls = ", ".join(
-            f"{name} {by_arm[arm]['collapsed'].sum()} of {len(by_arm[arm])}" for arm, name in longer.items()
-        )
+    if set(longer) <= present:
         lines.append(
-            f"- **And in three times as many updates?** Collapsed: {falls}. ASymPO minus naive "
+            f"- **And in three times as many updates?** Collapsed: {fell(*longer, **longer)}. ASymPO minus naive "
             f"{minus('asympo-long@ref', 'naive-long@ref')}. Added after the first runs."
         )
-    controls = [f"{control}@ref" for control in CONTROLS if f"{control}@ref" in by_arm]
-    if controls and "asympo@ref" in by_arm:
+    controls = [f"{control}@ref" for control in CONTROLS if f"{control}@ref" in present]
+    if controls and "asympo@ref" in present:
         gaps = "; ".join(f"{study.arms[arm].label} {minus(arm, 'asympo@ref')}" for arm in controls)
         lines.append(f"- **What in ASymPO does it?** Controls against ASymPO, same staleness, shared seeds: {gaps}.")
     return "\n".join(lines) or "Too few arms are committed yet."
@@ -122,12 +121,7 @@ def finding_sgpo(root: Path) -> str:
     study, present = STUDIES["sgpo_math"], set(results.runs["arm"])
     evidence = Evidence(study, results)
 
-    def end(arm: str) -> str:
-        return f"{evidence.points(arm, 'mean_at_k').mean():.0f} %"
-
-    def minus(arm: str, other: str) -> str:
-        gap = difference(evidence, arm, other)
-        return f"{spelled(gap, 'points', 0)}, {gap.n} seeds" if gap.n else spelled(gap)
+    end, minus = partial(_end, evidence), partial(_minus, evidence)
 
     def times(arm: str, other: str, convention: str) -> str:
         return spelled(ratio(evidence, arm, other, convention), "", 2, "")
@@ -262,7 +256,7 @@ def _results(study: str, root: Path) -> tables.Tables | None:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.is_file() else None
+    return runs.read_json(path) if path.exists() else None
 
 
 SECTIONS = {
