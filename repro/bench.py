@@ -35,6 +35,7 @@ from repro.machine import cores, machine, version
 from repro.policy.logprobs import layout, response_logprobs
 from repro.policy.model import Policy, PolicyConfig, build, parameter_count
 from repro.policy.sampler import sample
+from repro.study.runs import atomic_write
 from repro.timing import MemoryMeter, alternate, clock, rates, stopwatch, utilisation
 from repro.training.accounting import Cost, cost, forward_flops
 from repro.training.config import RunConfig, TrainingConfig
@@ -341,7 +342,8 @@ def unshared_flops(unit: Cost, lengths: Sequence[int], response: int) -> int:
 def save(rows: list[dict[str, Any]], path: Path, device: str = "cpu") -> None:
     """Write the rows with a description of the machine as JSON, and which models were left out, and why."""
     found = {"machine": machine(device), "rows": rows, "skipped": skipped(device)}
-    path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def render(rows: list[dict[str, Any]]) -> str:

@@ -129,8 +129,8 @@ def test_threads_are_put_back_and_an_absent_device_is_named(monkeypatch):
 
 
 def test_saved_rows_carry_the_machine_and_the_table_shows_every_row(rows_without_trl, tmp_path):
-    save(rows_without_trl, tmp_path / "bench.json")
-    saved = json.loads((tmp_path / "bench.json").read_text())
+    save(rows_without_trl, tmp_path / "data" / "bench.json")
+    saved = json.loads((tmp_path / "data" / "bench.json").read_text())
     assert saved["rows"] == rows_without_trl
     assert saved["machine"]["cores"] >= 1 and saved["machine"]["torch"] == torch.__version__
     table = render(rows_without_trl).splitlines()

@@ -71,6 +71,7 @@ class ArithmeticConfig:
     style: Literal["symbols", "english"] = "symbols"
 
     def __post_init__(self) -> None:
+        problem_lists.check_sizes("arithmetic world", self)
         if not 1 <= self.min_length <= self.max_length or self.max_distractors < 0 or self.modulus < 2:
             raise ReproError(
                 f"arithmetic world: lengths {self.min_length}..{self.max_length}, distractors "

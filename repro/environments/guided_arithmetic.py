@@ -57,6 +57,7 @@ class GuidedArithmeticConfig:
     levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 3), ("medium", 4, 5), ("hard", 6, 7))
 
     def __post_init__(self) -> None:
+        problem_lists.check_sizes("guided arithmetic world", self)
         low, high = self.warm_lengths
         longest = max(self.max_length, high, *(level[2] for level in self.levels))
         if not 1 <= self.min_length <= self.max_length or not 1 <= low <= high:

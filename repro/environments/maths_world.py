@@ -37,6 +37,11 @@ class MathsConfig:
     def __post_init__(self) -> None:
         if self.name not in SETS:
             raise ReproError(f"maths world: there is no data set {self.name!r}; there are: {', '.join(SETS)}")
+        if self.train_queries < 0 or self.heldout_queries < 1:
+            raise ReproError(
+                f"maths world: train_queries is {self.train_queries} and heldout_queries {self.heldout_queries}; give "
+                "0 (the whole set) or more, and 1 or more"
+            )
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "float64", "bfloat16", "float16"):
             raise ReproError(f"policy.dtype is {self.dtype!r}; choose float32, bfloat16, float16 or float64")
+        for name in ("hidden", "layers", "heads", "kv_heads", "feed_forward"):
+            if getattr(self, name) < 1:
+                raise ReproError(f"policy.{name} is {getattr(self, name)}; give 1 or more")
         if self.hidden % self.heads or self.heads % self.kv_heads or (self.hidden // self.heads) % 2:
             raise ReproError(
                 f"policy: {self.hidden} does not divide into {self.heads} heads of even width, or these into "
@@ -105,7 +108,12 @@ class Policy:
                 yield name, projection(tensors, matrix, self.adapter_scale).merged() if adapted else tensor
 
     def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        """The tokens of a text; ReproError for a word that is not in a from-scratch policy's vocabulary."""
+        try:
+            return self.tokenizer.encode(text, add_special_tokens=False)
+        except Exception as error:
+            _name_unknown_words(error, self.tokenizer, text)
+            raise
 
     def prompt(self, text: str) -> list[int]:
         """The tokens that put a question, or the first observation of an episode, to the policy."""
@@ -137,9 +145,26 @@ class Policy:
 
 def pieces(tokenizer: Any, text: str) -> list[str]:
     """The text cut where tokens begin: a piece a token, and they join back to it. `tokenizer`: a fast one's backend."""
-    starts = [start for start, _ in tokenizer.encode(text, add_special_tokens=False).offsets]
+    try:
+        starts = [start for start, _ in tokenizer.encode(text, add_special_tokens=False).offsets]
+    except Exception as error:
+        _name_unknown_words(error, tokenizer, text)
+        raise
     bounds = [0, *starts[1:], len(text)] if starts else []
     return [text[a:b] for a, b in pairwise(bounds)]
+
+
+def _name_unknown_words(error: Exception, tokenizer: Any, text: str) -> None:
+    """ReproError if encoding failed for words without a token: tokenizers says so in its error's text alone."""
+    if "[UNK]" not in str(error):
+        return
+    known = tokenizer.get_vocab()
+    unknown = dict.fromkeys(word for word in text.split() if word not in known)
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    raise ReproError(
+        f"the world's vocabulary cannot write this prompt: it lacks {' '.join(list(unknown)[:5])}{more}. Choose "
+        "another recipe.guidance, a world that has the words of its hints, or a pretrained policy by policy.checkpoint"
+    ) from error
 
 
 def word_tokenizer(words: list[str]):

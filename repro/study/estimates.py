@@ -23,7 +23,6 @@ data/bench.json has a model of a similar size, else assumed. Estimates, then: wi
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from repro.places import data_folder
 from repro.study import shapes
 from repro.study.definition import Study
 from repro.study.paper_tier import PaperTier
+from repro.study.runs import read_json
 from repro.study.shapes import SHAPES, Shape
 
 GIB = 2**30
@@ -141,7 +141,7 @@ def gpu_hours(work: dict[str, Any] | None, shape: Shape | None) -> dict[str, Any
 def rate(kind: str, parameters: int) -> dict[str, Any]:
     """FLOP/s of "sampling" or "training" on one GPU: measured where data/bench.json has a model of that size."""
     path = data_folder() / "bench.json"
-    bench = json.loads(path.read_text()) if path.is_file() else {"machine": {}, "rows": []}
+    bench = read_json(path) if path.exists() else {"machine": {}, "rows": []}
     rows = [
         row
         for row in bench["rows"]

@@ -317,9 +317,9 @@ def save(studies: Iterable[Study], root: Path | None = None) -> Path:
 
 def load(study: str, root: Path | None = None) -> Example | None:
     """The committed example of a study, None if there is none; needs no torch."""
-    if not path(root).is_file():
+    if not path(root).exists():
         return None
-    found = json.loads(path(root).read_text()).get(study)
+    found = runs.read_json(path(root)).get(study)
     if found is None:
         return None
     views = (View(one["label"], tuple(Part(**part) for part in one["parts"]), one["note"]) for one in found["views"])
@@ -328,7 +328,7 @@ def load(study: str, root: Path | None = None) -> Example | None:
 
 def load_surveys(study: str, root: Path | None = None) -> dict[str, dict[str, int | float]]:
     """The committed surveys of a study by hint, none if there are none; needs no torch."""
-    return json.loads(path(root).read_text()).get(study, {}).get("surveys", {}) if path(root).is_file() else {}
+    return runs.read_json(path(root)).get(study, {}).get("surveys", {}) if path(root).exists() else {}
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _beats(evidence: Evidence, arm: str, other: str) -> Judgement:
 
 BEATS = Rule(
     "Reproduced if the interval of the paired difference lies above 0, not reproduced if below 0. Else inconclusive.",
-    "difference of final mean@8, first arm minus second",
+    "difference of final held-out success, first arm minus second",
     "points",
     _beats,
 )

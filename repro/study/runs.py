@@ -219,6 +219,18 @@ def atomic_write(path: Path, content: bytes | str) -> None:
             os.close(directory)
 
 
+def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
+    """A committed JSON object; ReproError if it is damaged, with what to do: without `remedy`, to restore it by git."""
+    try:
+        content = json.loads(Path(path).read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError) as error:  # ValueError: no JSON, or no UTF-8
+        what, remedy = getattr(error, "strerror", None) or error, remedy or f"restore it with git checkout -- {path}"
+        raise ReproError(f"{path} is damaged ({what}): {remedy}") from error
+    return content
+
+
 @functools.cache
 def provenance() -> dict:
     """Commit and dirty flag of the code (null outside git) and the versions of what computes the numbers.

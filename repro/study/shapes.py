@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from repro.study.runs import read_json
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,13 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def of_folder(folder: Path) -> Shape:
-    """The shape that a checkpoint's config.json states."""
-    told = json.loads((folder / "config.json").read_text())
+def of_folder(folder: Path) -> Shape | None:
+    """The shape that a checkpoint's config.json states; None if it is of a family that is not computed here."""
+    from repro.policy.decoder import FAMILIES  # needs torch
+
+    told = read_json(folder / "config.json", "download or export the checkpoint again")
+    if told.get("model_type") not in FAMILIES:
+        return None
     heads = told["num_attention_heads"]
     return Shape(
         hidden_size=told["hidden_size"],

@@ -90,7 +90,7 @@ HURTS_AND_COPIES = Rule(
     "of the paired difference lies above 0 and that of the share of planted answers that the second arm's policy gives "
     f"above {COPIED_HALF:g} %; direction only if the first alone. Not reproduced if the difference lies below 0. Else "
     "inconclusive.",
-    "difference of final mean@8, first arm minus second",
+    "difference of final held-out success, first arm minus second",
     "points",
     _hurts,
 )

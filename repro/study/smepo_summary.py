@@ -44,11 +44,7 @@ def setup(study: Study, tier: str) -> str:
 def leaks(surveys: Mapping[str, Mapping[str, float]]) -> str:
     """What every hint gives away of a whole training list: a row a hint, of `masking.surveys`."""
     head = ["hint", "questions", "shown a trace", "cut for room", "words and numbers hidden, %", "nothing hidden"]
-    head += [
-        "still shown: what SMEPO's mask hides, or the answer",
-        "of those values, %",
-        "answer stands in the question",
-    ]
+    head += ["still shows the answer or a value SMEPO hides", "such values shown, %", "question prints the answer"]
     rows = [
         [label, *(str(row[key]) for key in ("queries", "guided", "truncated")), f"{100 * row['hidden_share']:.0f}",
          str(row["hides_nothing"]), str(row["leaking"]), f"{100 * row['shown_share']:.0f}", str(row["answer_given"])]

@@ -147,15 +147,15 @@ def load(study: str, tier: str, root: Path | None = None) -> Tables:
     """A study's tables at a tier; ReproError, with the remedy, if one is missing, damaged or outdated."""
     folder = results_folder(study, tier, root)
     sums_path, remedy = folder / "SHA256SUMS", _remedy(folder, study, tier)
-    sums = sums_path.read_text().splitlines() if sums_path.exists() else []
+    sums = sums_path.read_text(errors="replace").splitlines() if sums_path.is_file() else []
     tables = {"runs": RUNS, "curves": CURVES, "evals": EVALS, "profiles": PROFILES}
     written = {line.rpartition("  ")[2] for line in sums}
     tables |= {name: columns for name, columns in SOME.items() if f"{name}.parquet" in written}
     frames = {}
     for name, columns in tables.items():
         path = folder / f"{name}.parquet"
-        if not path.exists() or not sums_path.exists():
-            raise ReproError(f"{sums_path if path.exists() else path} is missing. {remedy}")
+        if not path.is_file() or not sums_path.is_file():
+            raise ReproError(f"{sums_path if path.is_file() else path} is missing. {remedy}")
         content = path.read_bytes()
         if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in sums:
             raise ReproError(f"{path} is damaged, or of another build than {sums_path}. {remedy}")

@@ -75,6 +75,6 @@ def record(setting: Setting, tier: str = "small", root: Path | None = None) -> P
 
 
 def recorded(setting: Setting, root: Path | None = None) -> dict[str, Any] | None:
-    """What `record` wrote, if it did."""
+    """What `record` wrote, if it did; ReproError if that is damaged."""
     path = Path(root or runs.data_folder()) / "tuning" / f"{setting.name}.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return runs.read_json(path) if path.exists() else None

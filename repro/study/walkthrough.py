@@ -100,13 +100,10 @@ def record(config: Any, after: Sequence[int], root: Path | None = None) -> Path:
 def load(study: str, tier: str, root: Path | None = None) -> dict[str, Any]:
     """What `record` kept; ReproError if it is not there or damaged."""
     where = path(study, tier, root)
-    try:
-        content = json.loads(where.read_text())
-    except FileNotFoundError:
-        raise ReproError(f"{where} is missing; run the notebook {study}.ipynb with run=True at tier {tier}") from None
-    except ValueError as error:
-        raise ReproError(f"{where} is damaged ({error}); restore it with git checkout -- {where}") from error
-    if not isinstance(content, dict) or "scenes" not in content:
+    if not where.exists():
+        raise ReproError(f"{where} is missing; run the notebook {study}.ipynb with run=True at tier {tier}")
+    content = runs.read_json(where)
+    if "scenes" not in content:
         raise ReproError(f"{where} holds no scenes; restore it with git checkout -- {where}")
     return content
 

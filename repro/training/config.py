@@ -82,6 +82,11 @@ class TrainingConfig:
         at_least_one("training", self, "updates", "max_new_tokens", "microbatch_tokens", "threads")
         if self.temperature <= 0 or self.clip_norm <= 0 or self.learning_rate < 0:
             raise ReproError("training: temperature and clip_norm must be positive, and learning_rate not negative")
+        if self.weight_decay < 0 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ReproError(
+                f"training: weight_decay {self.weight_decay} must not be negative, and betas {list(self.betas)} must "
+                "each be 0 or more and below 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def test_disjoint_even_where_the_world_is_almost_used_up():
 
 @pytest.mark.parametrize("wrong", [
     {"min_length": 0}, {"min_length": 3, "max_length": 2}, {"max_distractors": -1}, {"modulus": 1}, {"names": 8},
-    {"names": 27}, {"max_length": 12},
+    {"names": 27}, {"max_length": 12}, {"train_queries": 0}, {"heldout_queries": 0},
 ])  # fmt: skip
 def test_impossible_worlds_are_refused(wrong):
     with pytest.raises(ReproError, match="arithmetic world: "):

@@ -9,7 +9,7 @@ from repro import environments
 from repro.environments import maths_world
 from repro.environments.benchmarks import load_benchmark
 from repro.environments.maths_data import load_queries
-from repro.environments.maths_world import BenchmarkedMathsConfig, heldout, train_list
+from repro.environments.maths_world import BenchmarkedMathsConfig, MathsConfig, heldout, train_list
 from repro.errors import ReproError
 
 AIME = [{"problem": "What is 2 + 3?", "answer": "005"}, {"problem": " How many primes are even? ", "answer": 1}]
@@ -55,6 +55,12 @@ def test_what_is_missing_or_malformed_is_said(external):
         load_benchmark("aime25")
     with pytest.raises(ReproError, match="benchmarks \\['aime'\\]; choose of gsm8k, math500"):
         BenchmarkedMathsConfig(benchmarks=("aime",))
+
+
+@pytest.mark.parametrize("wrong", [{"train_queries": -1}, {"heldout_queries": 0}])
+def test_a_world_without_questions_is_refused(wrong):
+    with pytest.raises(ReproError, match="maths world: train_queries is .* give 0 .the whole set. or more, and 1 or"):
+        MathsConfig(**wrong)
 
 
 def test_a_world_trains_on_a_whole_set_and_holds_benchmarks_out(external):

@@ -259,6 +259,8 @@ def test_the_first_error(response, error):
         {"constants": (101,)},
         {"names": 9},
         {"names": 99},
+        {"train_queries": 0},
+        {"heldout_queries": 0},
     ],
 )
 def test_worlds_that_describe_no_problem_are_refused(wrong):

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from transformers import AutoTokenizer
 from repro.environments import arithmetic
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
-from repro.policy.model import PolicyConfig, build, parameter_count, word_tokenizer
+from repro.policy.model import PolicyConfig, build, parameter_count, pieces, word_tokenizer
 from repro.policy.pretrained import load
 from tests.policy.tiny import SHAPE, VOCABULARY, WORLD, tiny_policy
 
@@ -48,8 +49,15 @@ def test_one_token_a_word(policy):
 
 
 def test_an_unknown_word_raises(policy):
-    with pytest.raises(Exception, match="unk|UNK"):
-        policy.encode("apple = banana +1")
+    told = r"the world's vocabulary cannot write this prompt: it lacks banana pear\. Choose another recipe.guidance"
+    for encode in (policy.encode, partial(pieces, policy.tokenizer.backend_tokenizer)):
+        with pytest.raises(ReproError, match=told):
+            encode("apple = banana +1 pear banana")
+
+
+def test_other_failures_of_a_tokenizer_stay_what_they_are(policy):
+    with pytest.raises(TypeError):
+        pieces(policy.tokenizer.backend_tokenizer, None)
 
 
 def test_a_saved_policy_loads_to_the_same_weights_and_ids(policy, saved):
@@ -60,7 +68,7 @@ def test_a_saved_policy_loads_to_the_same_weights_and_ids(policy, saved):
     assert all(torch.equal(p, back.parameters[name]) for name, p in policy.parameters.items())
     assert [back.encode(text) for text in texts()] == [policy.encode(text) for text in texts()]
     assert back.end_token == policy.end_token and back.tokenizer.pad_token_id == 0
-    with pytest.raises(Exception, match="unk|UNK"):
+    with pytest.raises(ReproError, match="it lacks banana"):
         back.encode("banana")
     ids = torch.tensor([policy.encode(texts()[0])])
     assert torch.equal(back.model(ids).logits, policy.model(ids).logits)

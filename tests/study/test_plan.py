@@ -64,6 +64,16 @@ def test_the_shape_of_a_folder(tmp_path):
     assert shape_of(paper(policy__checkpoint="some/model")) is None
 
 
+def test_the_shape_of_another_family_is_unknown(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_embd": 768, "n_layer": 12}))
+    assert of_folder(tmp_path) is None
+    found = plan(STUDIES["asympo_async"], "paper", ["asympo@ref"], 1, paper(policy__checkpoint=str(tmp_path)))
+    assert json.loads(json.dumps(found))["runs"] == 1 and render(found)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ReproError, match="config.json is damaged .*download or export the checkpoint again"):
+        of_folder(tmp_path)
+
+
 def test_memory_by_hand():
     config = paper(training__microbatch_tokens=64, policy__context=10, recipe__allocation__prompts=3)
     gib = memory(config, TINY)

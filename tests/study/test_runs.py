@@ -17,7 +17,8 @@ from fake_train import FakeConfig, train  # noqa: E402
 
 from repro.config import config_hash  # noqa: E402
 from repro.errors import ReproError  # noqa: E402
-from repro.study import runs  # noqa: E402
+from repro.study import estimates, masking, readme, runs, tuning, walkthrough  # noqa: E402
+from repro.study.threespo_alfworld import ALFWORLD  # noqa: E402
 
 CONFIG = FakeConfig()
 
@@ -245,3 +246,28 @@ def test_atomic_write_keeps_the_old_content_when_it_fails(tmp_path, monkeypatch)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     runs.atomic_write(path, b"new")
     assert path.read_text() == "new"
+
+
+READERS = {
+    "bench.json": lambda root: readme.bench(root),
+    "bench_worlds.json": lambda root: readme.worlds(root),
+    "timings.json": lambda root: readme.timings(root),
+    "rate": lambda root: estimates.rate("training", 10**9),
+    "masks.json": lambda root: masking.load("smepo_math", root),
+    "surveys": lambda root: masking.load_surveys("smepo_math", root),
+    "tuning/threespo_alfworld.json": lambda root: tuning.recorded(ALFWORLD, root),
+    "walkthrough/a/small.json": lambda root: walkthrough.load("a", "small", root),
+}
+FILES = {"rate": "bench.json", "surveys": "masks.json"}  # else the reader's own name
+BROKEN = {"cut off": b'{"rows": [', "no text": b"\xff\xfe\xfa", "empty": b"", "a list": b"[]", "a folder": None}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_committed_json_is_refused_by_name_with_the_remedy(tmp_path, monkeypatch, name, content):
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    path = tmp_path / FILES.get(name, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ReproError, match=f"{path} is damaged .*: restore it with git checkout -- {path}"):
+        READERS[name](tmp_path)

@@ -331,6 +331,20 @@ def test_damaged_tables_are_refused_by_name(tmp_path, name, change):
             reader()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("SHA256SUMS", "damaged, or of another build than .*SHA256SUMS"), ("", "SHA256SUMS is missing")],
+)
+def test_sums_that_are_no_text_or_no_file_are_refused(tmp_path, name, message):
+    record(STUDY.config("naive@lag16", 0, "smoke"), tmp_path, RISE)
+    build(tmp_path)
+    path = tables.results_folder("fake", "smoke", tmp_path) / "SHA256SUMS"
+    path.unlink()
+    path.write_bytes(b"\xff\xfe") if name else path.mkdir()
+    with pytest.raises(ReproError, match=message):
+        tables.load("fake", "smoke", tmp_path)
+
+
 def test_tables_of_different_builds_or_forms_are_refused(tmp_path, monkeypatch):
     for root, seed in ((tmp_path / "a", 0), (tmp_path / "b", 1)):
         record(STUDY.config("naive@lag16", seed, "smoke"), root, RISE)

@@ -16,6 +16,16 @@ CONFIG = STUDIES["asympo_async"].config("asympo@ref", 0, "smoke")
     [
         ("policy.dtype=float99", "policy.dtype is 'float99'; choose float32"),
         ("policy.heads=5", "48 does not divide into 5 heads"),
+        ("policy.heads=0", "policy.heads is 0; give 1 or more"),
+        ("policy.kv_heads=0", "policy.kv_heads is 0; give 1 or more"),
+        ("policy.layers=0", "policy.layers is 0; give 1 or more"),
+        ("policy.hidden=0", "policy.hidden is 0; give 1 or more"),
+        ("policy.feed_forward=0", "policy.feed_forward is 0; give 1 or more"),
+        ("world.train_queries=0", "arithmetic world: train_queries is 0; give 1 or more"),
+        ("world.heldout_queries=0", "arithmetic world: heldout_queries is 0; give 1 or more"),
+        ("training.betas=[2,3]", r"betas \[2.0, 3.0\] must each be 0 or more and below 1"),
+        ("training.betas=[0.9,1]", r"betas \[0.9, 1.0\] must each"),
+        ("training.weight_decay=-1", "weight_decay -1.0 must not be negative"),
         ("recipe.objective.aggregation=foo", "aggregation is 'foo'; choose 'response' or 'token'"),
         ("recipe.allocation.prompts=0", "0 prompts of 8 rollouts"),
         ("recipe.allocation.group_size=0", "8 prompts of 0 rollouts"),
@@ -56,6 +66,8 @@ def test_what_does_not_fit_together_is_said_before_training(tmp_path, monkeypatc
         train(override(tiny, ["policy.context=16"]), tmp_path / "a")
     with pytest.raises(ReproError, match="set policy.checkpoint"):
         train(override(tiny, ["world.style=english"]), tmp_path / "b")
+    with pytest.raises(ReproError, match="vocabulary cannot write this prompt: it lacks Here is .*recipe.guidance"):
+        train(override(tiny, ["recipe.guidance.kind=ExpertTrace"]), tmp_path / "c")
 
 
 def test_a_number_after_much_blank_is_no_bare_answer():

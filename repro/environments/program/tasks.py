@@ -95,6 +95,7 @@ class ProgramConfig:
     levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 4), ("hard", 5, 6))
 
     def __post_init__(self) -> None:
+        problem_lists.check_sizes("program world", self)
         ranges = {"training list": (self.min_statements, self.max_statements), "warm start": self.warm_statements}
         ranges |= {f"level {name!r}": (low, high) for name, low, high in self.levels}
         if self.max_distractors < 0 or self.examples < 0 or not 1 <= self.names <= len(NAMES):

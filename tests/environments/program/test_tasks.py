@@ -219,6 +219,7 @@ def test_a_world_that_is_used_up_says_so():
     {"min_statements": 0}, {"min_statements": 7}, {"max_distractors": -1}, {"examples": -1}, {"names": 5},
     {"names": 17}, {"warm_statements": (2, 1)}, {"warm_statements": (1, 10)},
     {"levels": (("hard", 4, 10),)}, {"levels": (("none", 0, 2),)}, {"levels": (("back", 3, 2),)},
+    {"train_queries": 0}, {"heldout_queries": 0},
 ])  # fmt: skip
 def test_impossible_worlds_are_refused(wrong):
     with pytest.raises(ReproError, match="program world: "):
