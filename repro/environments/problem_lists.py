@@ -43,7 +43,8 @@ def numbered(generate: Generate, split: str, lengths: Lengths) -> Callable[[int]
 
 def listed(generate: Generate, split: str, lengths: Lengths, number: int, seen: set[str]) -> list[Query]:
     """`number` problems of a split whose texts are new to `seen`."""
-    wanted = f"arithmetic world: {split} wants {number} distinct problems, but the world of lengths {lengths}"
+    world = "guided arithmetic world" if split.startswith("guided-") else "arithmetic world"
+    wanted = f"{world}: {split} wants {number} distinct problems, but the world of lengths {lengths}"
     return distinct(numbered(generate, split, lengths), number, seen, wanted)
 
 

@@ -83,8 +83,7 @@ def draw_interval(
 
 @style.styled
 def ablation(tables: Tables, study: Study) -> Figure:
-    """Final mean@8 and pass@8 of every arm at the reference staleness, and the paired difference to GRPO beside "
-    "each."""
+    """Final mean@8 and pass@8 of every arm at the reference staleness, beside each its paired difference to GRPO."""
     runs, rows, heads, y = tables.runs, [], [], 0.0
     for head, arms in GROUPS.items():
         heads.append((y + 0.15, head))
@@ -248,8 +247,7 @@ def ends(evals: pd.DataFrame, arm: str, level: str, metric: str) -> pd.DataFrame
 
 @style.styled
 def difficulty(tables: Tables, study: Study, condition: str = "ref") -> Figure:
-    """From the warm start to the last evaluation by difficulty: a row a metric, a column a level, in each a line "
-    "an algorithm."""
+    """From the warm start to the last evaluation: a row a metric, a column a difficulty, a line an algorithm."""
     levels = levels_of(tables.evals) or ["easy"]
     figure, axes = style.panels(2, len(levels), 4.6, sharey=True, sharex="row")
     for row, (metric, name) in zip(axes, (("mean_at_k", "mean@8, %"), ("pass_at_k", "pass@8, %")), strict=True):

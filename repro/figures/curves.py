@@ -1,5 +1,4 @@
-"""Curves over training with every run visible, and the figures made of them: convergence, and any metric of any "
-"arms."""
+"""Curves over training with every run visible, and figures made of them: convergence, any metric of any arms."""
 
 from __future__ import annotations
 
@@ -35,8 +34,7 @@ GRID = 200  # points at which runs are averaged on an axis that they do not shar
 
 @dataclass(frozen=True, eq=False)
 class SeedCurve:
-    """One run's smoothed curve; arrays (K,) over the updates at which the metric was measured and a whole window "
-    "precedes."""
+    """One run's smoothed curve; arrays (K,) over the updates with a measurement and a whole window before it."""
 
     update: np.ndarray
     x: np.ndarray
@@ -103,8 +101,7 @@ def seed_curves(
 
 
 def band(bundle: dict[int, SeedCurve], log: bool = False, level: float = 0.95) -> Band:
-    """Mean and t interval over the runs at each x; with `log` of the logarithms, so a geometric mean. Needs one "
-    "run or more."""
+    """Mean and t interval over the runs at each x; with `log` a geometric mean. Needs one run or more."""
     shared = all(np.array_equal(curve.x, curve.update) for curve in bundle.values())
     ends = [(curve.x[0], curve.x[-1]) for curve in bundle.values()]
     if shared:

@@ -1,5 +1,4 @@
-"""What the algorithms do to the policy while they train: the claimed mechanism, its bounds, and its dependence on "
-"the lag."""
+"""What the algorithms do to the policy in training: the claimed mechanism, its bounds, its dependence on the lag."""
 
 from __future__ import annotations
 
@@ -59,8 +58,7 @@ ORDERED = ("lag0", "lag4", "ref", "lag16", "lag32", "lag64", "queue")
 
 @style.styled
 def mechanism(tables: Tables, study: Study, condition: str = "ref", smoothing: int = 10) -> Figure:
-    """Surprisals by sign, their ratio and imbalance, drift, KL, entropy and gradients by sign: rows; core "
-    "algorithms: columns."""
+    """Surprisals by sign, ratio, imbalance, drift, KL, entropy, gradients by sign: rows; core algorithms: columns."""
     title = "What happens to positives and negatives during training"
     caption = (
         "Solid: responses with A < 0 (N); dashed and pale: A > 0 (P). S: their surprisal under the current policy, "
@@ -72,8 +70,7 @@ def mechanism(tables: Tables, study: Study, condition: str = "ref", smoothing: i
 
 @style.styled
 def boundary(tables: Tables, study: Study, condition: str = "ref", smoothing: int = 10) -> Figure:
-    """Tokens beyond p_low and p_high, and the objective's coefficient (1 / S for ASymPO): rows; core algorithms: "
-    "columns."""
+    """Tokens beyond p_low and p_high, and the objective's coefficient: rows; core algorithms: columns."""
     title = "Tokens near probability 0 and 1, and the coefficient they cause"
     caption = (
         "Coefficient: the response's weight C in the loss (1 / S for ASymPO, 1 for naive), over responses with A not 0."
@@ -186,8 +183,7 @@ def bucket_means(curves: pd.DataFrame, arm: str, quantity: Quantity) -> pd.DataF
 
 @style.styled
 def mechanism_by_lag(tables: Tables, study: Study) -> Figure:
-    """Key quantities against staleness: within runs at `ref` by the lag of each update (left), and by condition "
-    "(right)."""
+    """Key quantities against staleness: within runs at `ref` by each update's lag (left), and by condition (right)."""
     figure, axes = style.panels(len(BY_LAG), 2, 1.12 * len(BY_LAG) + 1.0, sharey="row", width_ratios=(4, 7))
     curves, shift = tables.curves, {algorithm: 0.17 * (k - 1.5) for k, algorithm in enumerate(SWEPT)}
     for row, quantity in zip(axes, BY_LAG, strict=True):

@@ -54,13 +54,15 @@ def rank_correlations(points: dict[str, dict[int, tuple[float, float]]]) -> list
 @style.styled
 def practice(tables: Tables, study: Study) -> Figure:
     """How often the way is lost under an arm's hint before training, against success without a hint after it."""
-    titles = {PAPER: "the study's own questions", "sparse": HEADS["sparse"]}
+    titles = {PAPER: "the study's own questions"} | {name: HEADS[name] for name in ("sparse", "trusting", "doubting")}
     titles = {name: title for name, title in titles.items() if f"{REFERENCE}@{name}" in study.arms}
-    figure, axes = style.panels(1, len(titles), 3.1, sharey=True)
-    axes[0, 0].set_ylabel("final held-out success, %")
+    columns = min(2, len(titles))
+    figure, axes = style.panels(len(titles) // columns, columns, 3.1 * (len(titles) // columns), sharey=True)
     axes[0, 0].set_ylim(0, 100)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("final held-out success, %")
     drawn, correlations = [], []
-    for ax, (condition, title) in zip(axes[0], titles.items(), strict=True):
+    for ax, (condition, title) in zip(axes.flat, titles.items(), strict=True):
         points = places(tables, study, condition)
         _panel(ax, points, study)
         untrained(ax.axhline, tables.runs, condition)

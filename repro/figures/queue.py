@@ -1,5 +1,4 @@
-"""The real asynchronous queue: how old rollouts were, how full the queue, who waited for whom, and what came of "
-"it."""
+"""The real asynchronous queue: how old rollouts were, how full the queue, who waited for whom, and what came of it."""
 
 from __future__ import annotations
 
@@ -85,8 +84,7 @@ def queue(tables: Tables, study: Study) -> Figure:
 
 
 def lag_shares(curves: pd.DataFrame) -> pd.DataFrame:
-    """Share of each run's updates at each lag: rows by arm and seed, columns the lags 0, 1, ... up to the "
-    "greatest."""
+    """Share of each run's updates at each lag: rows by arm and seed, columns the lags 0, 1, ... up to the greatest."""
     lag = curves["lag"].round().astype("Int64")
     counts = pd.crosstab([curves["arm"], curves["seed"]], lag)
     counts = counts.reindex(columns=range(int(lag.max()) + 1), fill_value=0)

@@ -60,8 +60,7 @@ RC = {
 
 @dataclass(frozen=True)
 class Look:
-    """How an algorithm is drawn. Line and marker tell it apart where colour does not: in grey, or to a "
-    "colour-blind eye."""
+    """How an algorithm is drawn. Line and marker tell it apart in grey, or to a colour-blind eye."""
 
     colour: str
     line: str | tuple = "-"
@@ -122,8 +121,7 @@ def looks_of(arms: Sequence[str]) -> list[Look]:
 
 
 def short_label(study: Study | None, arm: str) -> str:
-    """An arm's name on a panel: short for the core algorithms, the study's own label otherwise, bare name without "
-    "a study."""
+    """An arm's name on a panel: short for the core algorithms, the study's label otherwise, bare without a study."""
     name = arm.partition("@")[0]
     if name in SHORT or study is None or arm not in study.arms:
         return SHORT.get(name, name)
@@ -211,8 +209,7 @@ def empty(ax: Axes, text: str) -> None:
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
-    """The values moved apart, in order, to be at least `gap` from each other and as near as can be to where they "
-    "were."""
+    """The values, in order, moved to lie at least `gap` apart and otherwise as near as can be to where they were."""
     order = sorted(range(len(values)), key=lambda k: values[k])
     blocks: list[list[float]] = []  # [centre, size], merged while they overlap
     for k in order:

@@ -58,7 +58,7 @@ def mechanism(tables: Tables, study: Study) -> Figure:
             continue
         _branches(column[0], rows)
         _scores(column[1], rows, k == 0, _lost(rows, progress.ended_early(tables, arm)))
-        _rewards(column[2], rows, k == 0)
+        _rewards(column[2], rows)
         _wins(column[3], tables, rows, arm, k == 0)
         for ax in (column[0], column[1], column[3]):
             ax.set_xlim(0, 1)
@@ -124,7 +124,7 @@ def _lost(rows: pd.DataFrame, early: str) -> str:
     return f"starts given up an epoch:\n{mean.iloc[0]:.1f} at first, {mean.iloc[-1]:.1f} at last"
 
 
-def _rewards(ax: Axes, rows: pd.DataFrame, named: bool) -> None:
+def _rewards(ax: Axes, rows: pd.DataFrame) -> None:
     total = sum(rows[f"{kind}_successors"].fillna(0).sum() for kind in KINDS if f"{kind}_successors" in rows)
     ax.axhline(0, color="#9a9a9a", lw=0.7, zorder=1)
     for at, kind in enumerate(KINDS):

@@ -1,27 +1,23 @@
-"""Intervals for a few runs, and the two readings of a training curve that are fixed before a study.
+"""Intervals for a few runs, and the reading of a training curve as collapsed, which is fixed before a study.
 
 With 3 to 10 seeds a t interval covers what it promises and a percentile bootstrap does not (it covers about
-0.74 at n = 3 and 0.90 at n = 10 where 0.95 is asked for), so means and paired differences have t intervals,
-and the percentile bootstrap serves only the aggregates over tasks, where nothing better is known.
+0.74 at n = 3 and 0.90 at n = 10 where 0.95 is asked for), so means and paired differences have t intervals.
 
 Conventions. Values carry whatever unit the caller gave them, and an interval has the unit of its estimate.
 Intervals are two-sided with `level` inside. A single run says nothing about spread: its interval is infinite
 (or the whole range of a bounded quantity). All-equal values give a width of zero, as the formulas have it.
-Empty or non-finite input raises ValueError. `rng` is a seed or a numpy Generator; the same seed, the same
-interval. Survival and times-to-threshold are in `repro.study.survival`.
+Empty or non-finite input raises ValueError. Survival and times to a threshold are in `repro.study.survival`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, inf, nan, sqrt
+from math import inf, nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-
-Rng = int | np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -97,155 +93,6 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 def paired_t_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     """Mean difference a - b over pairs that share their seed, by the t interval; n counts pairs."""
     return t_interval(paired_difference(a, b), level)
-
-
-def welch_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
-    """Difference of means, mean(a) - mean(b), of independent arms with unequal variances (Welch 1947).
-
-    se² = s_a²/n_a + s_b²/n_b with Satterthwaite's degrees of freedom. Infinite when an arm has one run.
-    n counts the runs of both arms.
-    """
-    a, b, tail = finite_vector(a, "a"), finite_vector(b, "b"), tail_probability(level)
-    n, difference = len(a) + len(b), float(a.mean() - b.mean())
-    if min(len(a), len(b)) == 1:
-        return Interval(difference, -inf, inf, n, level)
-    error_a, error_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    error = error_a + error_b
-    if error == 0:
-        return Interval(difference, difference, difference, n, level)
-    # Shares rather than squared variances: the same ratio, without underflow for tiny spreads.
-    freedom = 1 / ((error_a / error) ** 2 / (len(a) - 1) + (error_b / error) ** 2 / (len(b) - 1))
-    half = float(stats.t.ppf(1 - tail, freedom) * sqrt(error))
-    return Interval(difference, difference - half, difference + half, n, level)
-
-
-# Bootstrap --------------------------------------------------------------------------------------------------
-
-
-def _tail_values(samples: np.ndarray, tail: float) -> tuple[float, float]:
-    """The k-th smallest and largest sample, k = (R + 1) tail; no interpolation: samples may be infinite."""
-    k = floor((len(samples) + 1) * tail + 1e-9)
-    if k < 1:
-        raise ValueError(f"{len(samples)} resamples are too few for this level; take at least {round(1 / tail)}")
-    ordered = np.sort(samples)
-    return float(ordered[k - 1]), float(ordered[-k])
-
-
-def studentised_bootstrap_interval(
-    values: ArrayLike, level: float = 0.95, rng: Rng = 0, resamples: int = 9999
-) -> Interval:
-    """Mean of n runs by the bootstrap-t (Efron and Tibshirani 1993, chapter 12).
-
-    From mean - t*_high s / sqrt(n) to mean - t*_low s / sqrt(n), t* = (mean* - mean) / (s* / sqrt(n)) over
-    resamples of the runs. A resample of one value has s* = 0 and so an infinite t*: at n <= 3 these fill the
-    tails and the 95 % interval is infinite, which is the method's honest answer. For n below about 8 prefer
-    `t_interval`.
-    """
-    x, tail = finite_vector(values, "values"), tail_probability(level)
-    n, mean = len(x), float(x.mean())
-    if n == 1:
-        return Interval(mean, -inf, inf, n, level)
-    if np.ptp(x) == 0:
-        return Interval(mean, mean, mean, n, level)
-    sample_RN = x[np.random.default_rng(rng).integers(n, size=(resamples, n))]
-    deviation_R = sample_RN.mean(1) - mean
-    # A constant resample's std may be rounding noise instead of zero.
-    error_R = np.where(np.ptp(sample_RN, axis=1) == 0, 0.0, sample_RN.std(1, ddof=1)) / sqrt(n)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t_R = np.where(deviation_R == 0, 0.0, deviation_R / error_R)
-    t_low, t_high = _tail_values(t_R, tail)
-    error = float(x.std(ddof=1)) / sqrt(n)
-    return Interval(mean, mean - t_high * error, mean - t_low * error, n, level)
-
-
-def paired_studentised_bootstrap_interval(
-    a: ArrayLike, b: ArrayLike, level: float = 0.95, rng: Rng = 0, resamples: int = 9999
-) -> Interval:
-    """Mean difference a - b over pairs that share their seed, by the bootstrap-t; n counts pairs."""
-    return studentised_bootstrap_interval(paired_difference(a, b), level, rng, resamples)
-
-
-def _strata(values: Sequence[ArrayLike], name: str) -> list[np.ndarray]:
-    """Runs of each task, list of (n_k,); raises ValueError for no task or a task without runs."""
-    if len(values) == 0 or any(np.ndim(task) != 1 for task in values):
-        raise ValueError(f"{name} must be a non-empty list of tasks, each a list of its runs; wrap one task as [runs]")
-    return [finite_vector(task, f"{name}[{k}]") for k, task in enumerate(values)]
-
-
-def _trimmed_mean(values: np.ndarray) -> np.ndarray:
-    """Mean along the last axis without the floor(n / 4) smallest and largest values."""
-    cut = values.shape[-1] // 4
-    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(-1)
-
-
-def iqm(scores: Sequence[ArrayLike]) -> float:
-    """Interquartile mean: the 25 % trimmed mean of all tasks' runs pooled (Agarwal et al. 2021, rliable).
-
-    `scores` holds the runs of each task; one task is `[runs]`. The number cut at each end is rounded down, so
-    three runs of one task are not trimmed at all.
-    """
-    return float(_trimmed_mean(np.concatenate(_strata(scores, "scores"))))
-
-
-def iqm_interval(scores: Sequence[ArrayLike], level: float = 0.95, rng: Rng = 0, resamples: int = 9999) -> Interval:
-    """IQM with the percentile interval of a bootstrap that resamples runs within each task; n counts runs.
-
-    It under-covers for few runs and is meant for many tasks. Infinite when some task has one run, which
-    resampling within the task cannot vary.
-    """
-    tasks, tail, rng = _strata(scores, "scores"), tail_probability(level), np.random.default_rng(rng)
-    n, estimate = sum(map(len, tasks)), iqm(scores)
-    if min(map(len, tasks)) == 1:
-        return Interval(estimate, -inf, inf, n, level)
-    drawn = [x[rng.integers(len(x), size=(resamples, len(x)))] for x in tasks]
-    return Interval(estimate, *_tail_values(_trimmed_mean(np.concatenate(drawn, axis=1)), tail), n, level)
-
-
-def _wins(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> list[np.ndarray]:
-    """Every run of a against every run of b in each task, list of (n_k, m_k): 1, 0, or 1/2 for a tie."""
-    a, b = _strata(a, "a"), _strata(b, "b")
-    if len(a) != len(b):
-        raise ValueError(f"a and b need the same tasks, got {len(a)} and {len(b)}")
-    return [(np.sign(x[:, None] - y[None, :]) + 1) / 2 for x, y in zip(a, b, strict=True)]
-
-
-def probability_of_improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> float:
-    """P(a > b) + P(a = b) / 2, the Mann-Whitney U / (n m), averaged over tasks; one task is `[runs]`."""
-    return float(np.mean([wins.mean() for wins in _wins(a, b)]))
-
-
-def probability_of_improvement_interval(
-    a: Sequence[ArrayLike],
-    b: Sequence[ArrayLike],
-    *,
-    paired: bool,
-    level: float = 0.95,
-    rng: Rng = 0,
-    resamples: int = 9999,
-) -> Interval:
-    """Probability that a beats b with a percentile bootstrap interval, runs resampled within each task.
-
-    `paired` resamples the seeds that a and b share, otherwise each arm on its own. n counts the comparisons
-    that are independent: the smaller arm's runs, over tasks. It under-covers for few runs. When every run of
-    one arm beats every run of the other it would be a point; the exact binomial bound of n wins out of n
-    stands in. When some task has one run it is [0, 1]. Raises ValueError for paired arms of different length.
-    """
-    wins, tail, rng = _wins(a, b), tail_probability(level), np.random.default_rng(rng)
-    estimate, fewest = probability_of_improvement(a, b), min(min(w.shape) for w in wins)
-    if paired and any(w.shape[0] != w.shape[1] for w in wins):
-        raise ValueError("paired arms need one run of b for each run of a in every task; match them by seed")
-    n = sum(min(w.shape) for w in wins)
-    if estimate in (0.0, 1.0):
-        # Valid for unequal tasks too: prod p_k^n_k <= mean(p)^(tasks x fewest).
-        bound = proportion_interval(int(estimate) * len(wins) * fewest, len(wins) * fewest, level)
-        return Interval(estimate, bound.low, bound.high, n, level)
-    if fewest == 1:
-        return Interval(estimate, 0.0, 1.0, n, level)
-    total_R = np.zeros(resamples)
-    for w in wins:
-        count_RA, count_RB = (rng.multinomial(size, np.full(size, 1 / size), resamples) for size in w.shape)
-        total_R += ((count_RA @ w) * (count_RA if paired else count_RB)).sum(1) / w.size
-    return Interval(estimate, *_tail_values(total_R / len(wins), tail), n, level)
 
 
 # Proportions ------------------------------------------------------------------------------------------------
@@ -335,22 +182,6 @@ def _first_stretch(condition: np.ndarray, length: int) -> int | None:
         return None
     whole = np.lib.stride_tricks.sliding_window_view(condition, length).all(1)
     return int(whole.argmax()) if whole.any() else None
-
-
-def time_to_threshold(
-    x: ArrayLike, y: ArrayLike, threshold: float, window: int, hold: int | None = None
-) -> float | None:
-    """First x from which the running mean of y over `window` points stays >= threshold for `hold` points.
-
-    `hold` defaults to `window`; the result has x's unit (updates, rollouts, tokens, FLOPs, seconds). None
-    means censored: not reached, or reached too late to be seen to stay. nan in y (a diverged run) never
-    counts as reached. Raises ValueError when lengths differ or x decreases.
-    """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if x.shape != y.shape or not (np.diff(x) >= 0).all():
-        raise ValueError(f"x must be non-decreasing and as long as y, got shapes {x.shape} and {y.shape}")
-    start = _first_stretch(running_mean(y, window) >= threshold, window if hold is None else hold)
-    return None if start is None else float(x[start])
 
 
 def collapse_update(reward: ArrayLike, fraction: float, window: int = 10, stretch: int = 20) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import inf, nan
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -93,67 +93,6 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Surv
         first_event = len(grid) == 1 or survival[-2] == 1
         high[-1] = 1 - tail ** (1 / at_risk[-1]) if first_event else high[-2]
     return SurvivalCurve(grid, survival, low, high, at_risk, events, len(time), level)
-
-
-def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: float = 0.95) -> Interval:
-    """Restricted mean survival time: the mean of min(T, horizon), the area under the curve up to `horizon`.
-
-    Variance n / (n - 1) x sum of d_j / (r_j (r_j - d_j)) x (area after t_j)², with t_{n-1}: when every run is
-    followed to the horizon or its event this is exactly the t interval of min(T, horizon). Limits are clipped
-    to [0, horizon]. Without any event before the horizon the lower limit is the worst case under the exact
-    bound on S(horizon), horizon x ((1 - level) / 2) ** (1 / r) with r runs followed that far. A single run
-    gives [0, horizon].
-
-    Raises ValueError for a horizon <= 0, or beyond the last end while some run is still without the event.
-    """
-    curve, tail = kaplan_meier(time, event, level), tail_probability(level)
-    if not 0 < horizon < inf or (horizon > curve.time[-1] and curve.survival[-1] > 0):
-        raise ValueError(f"horizon {horizon} must be > 0 and at most the longest follow-up, {curve.time[-1]}")
-    before = curve.time < horizon
-    area = curve.survival[before] * np.diff(np.append(curve.time[before], horizon))
-    estimate, n = float(area.sum()), curve.n
-    if n == 1:
-        return Interval(estimate, 0.0, float(horizon), n, level)
-    events, at_risk = curve.events[before], curve.at_risk[before]
-    if events.sum() == 0:
-        followed = int((np.asarray(time, dtype=float) >= horizon).sum())
-        return Interval(float(horizon), float(horizon * tail ** (1 / followed)), float(horizon), n, level)
-    area_after = area[::-1].cumsum()[::-1]
-    # Where all at risk have the event nothing remains: area 0 times an infinite term, which counts as 0.
-    greenwood = np.where(events < at_risk, events / (at_risk * np.maximum(at_risk - events, 1)), 0.0)
-    half = float(stats.t.ppf(1 - tail, n - 1)) * sqrt((area_after**2 * greenwood).sum() * n / (n - 1))
-    return Interval(estimate, max(estimate - half, 0.0), min(estimate + half, float(horizon)), n, level)
-
-
-@dataclass(frozen=True)
-class LogRank:
-    """Events of arm a, those expected if the arms were alike, chi-squared (1 df), two-sided p."""
-
-    observed_a: int
-    expected_a: float
-    chi2: float
-    p_value: float
-
-
-def log_rank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike) -> LogRank:
-    """Whether two independent arms have the same survival curve (Mantel 1966).
-
-    chi2 = (O_a - E_a)² / V with sums over event times: E_a of d r_a / r, V of
-    d (r_a / r) (r_b / r) (r - d) / (r - 1). No informative event gives chi2 = 0 and p = 1. The chi-squared
-    law is an approximation for a handful of runs, and pairing by seed is not used.
-    """
-    (time_a, event_a), (time_b, event_b) = _censored(time_a, event_a), _censored(time_b, event_b)
-    time, event = np.concatenate([time_a, time_b]), np.concatenate([event_a, event_b])
-    grid = np.unique(time[event])[:, None]
-    at_risk_a, at_risk = (time_a >= grid).sum(1), (time >= grid).sum(1)
-    events = ((time == grid) & event).sum(1)
-    share_a = at_risk_a / at_risk
-    expected = float((events * share_a).sum())
-    # A lone run at risk has variance 0; the maximum keeps 0 / 0 away.
-    spread = share_a * (1 - share_a) * (at_risk - events) / np.maximum(at_risk - 1, 1)
-    variance = float((events * spread).sum())
-    chi2 = (int(event_a.sum()) - expected) ** 2 / variance if variance > 0 else 0.0
-    return LogRank(int(event_a.sum()), expected, chi2, float(stats.chi2.sf(chi2, 1)))
 
 
 @dataclass(frozen=True)

@@ -152,10 +152,15 @@ def _installed(package: str) -> bool:
 def scalars(record: dict) -> dict[str, float]:
     """The numbers of a record by "kind/metric", of an evaluation by "kind/level/metric".
 
-    Lists, texts and flags are left out; NaN and infinities stay what they are.
+    The probe, its format and the temperature ("t0.4") are parts too where a record has them: an update may be
+    followed by several of each. Lists, texts and flags are left out; NaN and infinities stay what they are.
     """
-    head = "/".join(str(record[key]) for key in ("kind", "level") if key in record)
+    parts = [str(record[key]) for key in ("kind", "probe", "format", "level") if record.get(key, "") != ""]
+    if "temperature" in record:
+        parts.append(f"t{record['temperature']:g}")
+    head = "/".join(parts)
     numbers = {
         key: value for key, value in record.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    return {f"{head}/{key}": float(value) for key, value in numbers.items() if key not in ("update", "level")}
+    named = ("update", "level", "temperature")
+    return {f"{head}/{key}": float(value) for key, value in numbers.items() if key not in named}

@@ -173,7 +173,7 @@ class TreeSource(Source):
     def next(self, update: int) -> tuple[Rollouts, dict[str, float]] | None:
         """The next groups; None when the budget is spent, or a pass over all tasks gave no generation."""
         while self.groups is None and self._open():
-            self._begin(update)
+            self._begin()
             self._advance(update)
         if self.groups is None:
             return None
@@ -211,7 +211,7 @@ class TreeSource(Source):
         left = self.config.training.generations - self.table.generations
         return left >= self.config.recipe.exploration.g_max and not self.exhausted
 
-    def _begin(self, update: int) -> None:
+    def _begin(self) -> None:
         recipe, seed = self.config.recipe, self.config.seed
         self.proposer.start(self.table.epoch + 1)
         drawn = recipe.allocation.allot(self.table.epoch, History(len(self.queries), seed), [])

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from repro.study import survival as sv
-from repro.study.statistics import t_interval
 
 # Five runs: events at 2, 4, 4; ends without event at 3 and 6.
 TIME, EVENT = [2, 3, 4, 4, 6], [True, False, True, True, False]
@@ -64,8 +63,6 @@ def test_kaplan_meier_at_the_ends_of_the_scale():
 def test_bad_times_are_refused(time, event):
     with pytest.raises(ValueError):
         sv.kaplan_meier(time, event)
-    with pytest.raises(ValueError):
-        sv.log_rank(time, event, [1.0], [True])
 
 
 def test_kaplan_meier_covers_with_few_runs():
@@ -78,87 +75,6 @@ def test_kaplan_meier_covers_with_few_runs():
         row = np.searchsorted(curve.time, 0.7, side="right") - 1
         covered += curve.low[row] <= exp(-0.7) <= curve.high[row]
     assert covered / 500 > 0.91
-
-
-def test_restricted_mean_by_hand():
-    # Area up to 5: 2 * 1 + 2 * 0.8 + 1 * 4/15
-    interval = sv.restricted_mean(TIME, EVENT, 5)
-    assert interval.estimate == pytest.approx(2 + 1.6 + 4 / 15)
-    # After 2 the area is 1.6 + 4/15, term 1 / (5 * 4); after 4 it is 4/15, term 2 / (3 * 1); times 5/4.
-    variance = ((1.6 + 4 / 15) ** 2 / 20 + (4 / 15) ** 2 * 2 / 3) * 5 / 4
-    assert interval.low == pytest.approx(2 + 1.6 + 4 / 15 - 2.776445 * sqrt(variance), abs=1e-5)
-    assert interval.high == 5  # clipped
-
-
-def test_restricted_mean_without_early_ends_is_the_t_interval_of_the_clipped_times():
-    time, event = np.array([40.0, 70, 100, 100, 100, 55]), [True, True, False, False, False, True]
-    for horizon in (100, 80):
-        oracle = t_interval(np.minimum(time, horizon))
-        interval = sv.restricted_mean(time, event, horizon)
-        assert interval.estimate == pytest.approx(oracle.estimate)
-        assert interval.low == pytest.approx(oracle.low)
-        assert interval.high == pytest.approx(min(oracle.high, horizon))
-
-
-def test_restricted_mean_edges():
-    # No event: not a certainty of 100 but at least 100 * 0.025 ** (1 / 10).
-    none = sv.restricted_mean([100] * 10, [False] * 10, 100)
-    assert (none.estimate, none.high) == (100, 100) and none.low == pytest.approx(69.1503, abs=1e-4)
-    late = sv.restricted_mean([100, 120], [True, False], 100)  # an event at the horizon is not before it
-    assert (late.low, late.high) == pytest.approx((100 * sqrt(0.025), 100))
-    single = sv.restricted_mean([40], [True], 100)
-    assert (single.estimate, single.low, single.high) == (40, 0, 100)
-    equal = sv.restricted_mean([40, 40], [True, True], 100)
-    assert (equal.low, equal.high) == (40, 40)
-    for horizon in (0, -1, inf, 101):
-        with pytest.raises(ValueError, match="horizon"):
-            sv.restricted_mean([40, 100], [True, False], horizon)
-
-
-def test_restricted_mean_covers_with_few_runs():
-    # Exponential times, horizon 0.3: true mean 1 - exp(-0.3) = 0.259; three ends come before the horizon.
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(500):
-        time, end = rng.exponential(size=10), np.append(rng.uniform(0.1, 0.3, 3), [1.0] * 7)
-        covered += 1 - exp(-0.3) in sv.restricted_mean(np.minimum(time, end), time < end, 0.3)
-    assert covered / 500 > 0.90
-
-
-def test_log_rank_by_hand():
-    # a: 1, 3+; b: 2, 4. At 1: E = 2/4, V = 1/4. At 2: E = 1/3, V = 2/9. At 4: a has none at risk.
-    result = sv.log_rank([1, 3], [True, False], [2, 4], [True, True])
-    assert result.observed_a == 1 and result.expected_a == pytest.approx(5 / 6)
-    assert result.chi2 == pytest.approx((1 / 6) ** 2 / (1 / 4 + 2 / 9))
-
-
-def test_log_rank_against_scipy():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(1, 12, 12), rng.integers(4, 20, 15)  # with ties
-    event_a, event_b = rng.random(12) < 0.7, rng.random(15) < 0.7
-    oracle = stats.logrank(
-        stats.CensoredData(uncensored=a[event_a], right=a[~event_a]),
-        stats.CensoredData(uncensored=b[event_b], right=b[~event_b]),
-    )
-    result = sv.log_rank(a, event_a, b, event_b)
-    assert result.chi2 == pytest.approx(oracle.statistic**2) and result.p_value == pytest.approx(oracle.pvalue)
-    assert sv.log_rank(b, event_b, a, event_a).p_value == pytest.approx(result.p_value)
-
-
-def test_log_rank_without_information():
-    none = sv.log_rank([5, 5], [False, False], [5, 5], [False, False])
-    assert (none.observed_a, none.expected_a, none.chi2, none.p_value) == (0, 0, 0, 1)
-    everyone_at_once = sv.log_rank([5, 5], [True, True], [5], [True])
-    assert (everyone_at_once.chi2, everyone_at_once.p_value) == (0, 1)
-
-
-def test_log_rank_keeps_its_level():
-    rng = np.random.default_rng(2)
-    rejected = 0
-    for _ in range(400):
-        a, b = rng.exponential(size=(2, 10))
-        rejected += sv.log_rank(np.minimum(a, 1.5), a < 1.5, np.minimum(b, 1.5), b < 1.5).p_value < 0.05
-    assert rejected / 400 < 0.09
 
 
 def test_paired_time_ratio_by_hand():

@@ -103,6 +103,20 @@ def test_scalars_are_named_by_kind_and_level():
     assert tracking.scalars({"kind": "profile", "update": 0, "solved": [1, 2], "flops": 7}) == {"profile/flops": 7.0}
 
 
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({"kind": "eval", "level": "unseen", "temperature": 1.0}, "eval/unseen/t1/mean_at_k"),
+        ({"kind": "eval", "level": "unseen", "temperature": 0.4}, "eval/unseen/t0.4/mean_at_k"),
+        ({"kind": "probe", "probe": "planted_full", "format": ""}, "probe/planted_full/mean_at_k"),
+        ({"kind": "probe", "probe": "planted_own"}, "probe/planted_own/mean_at_k"),
+        ({"kind": "probe", "probe": "format", "format": "full"}, "probe/format/full/mean_at_k"),
+    ],
+)
+def test_records_of_one_update_keep_apart(about, name):
+    assert tracking.scalars({**about, "update": 3, "mean_at_k": 0.25}) == {name: 0.25}
+
+
 def test_what_is_asked_for_must_exist_and_be_installed(tmp_path, monkeypatch):
     assert tracking.chosen("") == () and tracking.mirror(CONFIG, tmp_path).names == ()
     with pytest.raises(ReproError, match="no tracking with 'mlflow'; there are: tensorboard, wandb"):

@@ -19,7 +19,7 @@ def winning(
     """
     goal = problem.goal
     if goal.task_type == "look_at_obj_in_light":
-        return _light(problem, objects, receptacles), True
+        return _light(problem, objects), True
     condition, ability = REQUIRED.get(goal.task_type, (None, None))
     wanted = _mask(objects, goal.object, ability)
     places = [i for i, r in enumerate(receptacles) if r.type == goal.receptacle]
@@ -34,7 +34,7 @@ def winning(
     return won, False
 
 
-def _light(problem: Problem, objects: Sequence[Object], receptacles: Sequence[Receptacle]) -> Callable[[Any], bool]:
+def _light(problem: Problem, objects: Sequence[Object]) -> Callable[[Any], bool]:
     held = {i for i, o in enumerate(objects) if o.type == problem.goal.object}
     lamps = _mask(objects, problem.goal.toggle, "toggleable")
 
