@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from repro.study.survival import crossing
+from repro.study.survival import crossings
 from repro.study.tables import Tables, full_evaluations
 
 CONVENTIONS = {
@@ -66,13 +66,7 @@ def cost_to_reach(tables: Tables, convention: str, threshold: float) -> pd.DataF
     Between the last evaluation below `threshold` and the first at or above it, the bill is interpolated linearly.
     """
     points = pd.concat([accuracy(tables).rename("success"), cumulative(tables, convention).rename("bill")], axis=1)
-    keys, rows = [], []
-    for key, run in points.dropna().groupby(level=["arm", "seed"]):
-        success, bill = run["success"].to_numpy(), run["bill"].to_numpy()
-        keys.append(key)
-        rows.append({"reached": crossing(bill, success, threshold), "end": bill[-1]})
-    index = pd.MultiIndex.from_tuples(keys, names=["arm", "seed"])
-    return pd.DataFrame(rows, index=index, columns=["reached", "end"], dtype=float)
+    return crossings(points["bill"], points["success"], threshold)
 
 
 def above_curve(tables: Tables, arm: str, reference: str, convention: str) -> pd.Series:

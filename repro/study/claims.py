@@ -11,16 +11,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from repro.study import STUDIES, runs, tables, theory_results
+from repro.study import STUDIES, runs, theory_results
 from repro.study.asympo_claims import ASYMPO_CLAIMS
-from repro.study.evidence import INTERIM, NOT_RUN, NOT_TESTABLE, Claim, Evidence, Judgement, marks
+from repro.study.evidence import INTERIM, NOT_RUN, NOT_TESTABLE, TIER, Claim, Evidence, Judgement, committed, marks
 from repro.study.sgpo_claims import SGPO_CLAIMS
 from repro.study.smepo_claims import SMEPO_CLAIMS
 from repro.study.statistics import Interval
 from repro.study.theory_claims import THEORY_CLAIMS
 from repro.study.threespo_claims import THREESPO_CLAIMS
 
-TIER = "small"  # smoke results prove that it runs, never a claim
 CLAIMS: tuple[Claim, ...] = (*ASYMPO_CLAIMS, *SGPO_CLAIMS, *SMEPO_CLAIMS, *THREESPO_CLAIMS, *THEORY_CLAIMS)
 
 
@@ -82,9 +81,7 @@ def write(root: Path | None = None, rows: list[dict[str, Any]] | None = None) ->
 def _evidence(study: str, root: Path | None) -> Evidence | theory_results.Theory | None:
     if study == theory_results.NAME:  # a simulation of its own: no policies, no arms
         return theory_results.load(TIER, root) if theory_results.folder(TIER, root).exists() else None
-    if not tables.results_folder(study, TIER, root).exists():
-        return None
-    return Evidence(STUDIES[study], tables.load(study, TIER, root))
+    return committed(STUDIES[study], root)
 
 
 def _judged(claim: Claim, evidence: Evidence | None) -> tuple[str, Interval | None, list[str]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, nan
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from repro.study.statistics import (
     proportion_interval,
     t_interval,
 )
-from repro.study.tables import Tables
+from repro.study.tables import Tables, load, results_folder
 
 REPRODUCED = "reproduced"
 DIRECTION = "direction only"
@@ -79,6 +80,11 @@ class Evidence:
         return fallen.astype(bool)
 
 
+def committed(study: Study, root: Path | None = None) -> Evidence | None:
+    """The evidence in a data folder; None if the study has no tables of the small tier, ReproError if damaged ones."""
+    return Evidence(study, load(study.name, TIER, root)) if results_folder(study.name, TIER, root).exists() else None
+
+
 @dataclass(frozen=True)
 class Judgement:
     """What a rule made of the evidence: the number that decides with its limits and seeds, and what goes with it."""
@@ -115,6 +121,7 @@ class Claim:
     remark: str = ""  # what the reader of the verdict must know whatever it is
 
 
+TIER = "small"  # smoke results prove that it runs, never a claim
 INTERIM = "Interim, seeds: "
 LATER = ("Posed after", "Added after", "Changed after")  # how a remark says that its row was not fixed beforehand
 

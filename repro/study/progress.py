@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from repro.study.survival import crossing
+from repro.study.survival import crossings
 from repro.study.tables import Tables, full_evaluations
 
 AXES = {  # what a run has spent: words
@@ -111,14 +111,7 @@ def cost_to_reach(tables: Tables, axis: str, threshold: float, level: str | None
 
     Success crosses the threshold where the line between the last evaluation below and the first at or above it does.
     """
-    points = pd.concat([success(tables, level)["y"], spent(tables, axis).rename("x")], axis=1).dropna()
-    rows = {
-        key: {"reached": crossing(run["x"].to_numpy(), run["y"].to_numpy(), threshold), "end": run["x"].iloc[-1]}
-        for key, run in points.groupby(level=["arm", "seed"])
-    }
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["reached", "end"], dtype=float)
-    frame.index = pd.MultiIndex.from_tuples(rows or [], names=["arm", "seed"])
-    return frame
+    return crossings(spent(tables, axis), success(tables, level)["y"], threshold)
 
 
 def _epochs(tables: Tables, key: tuple[str, int], run: pd.DataFrame) -> pd.Series:

@@ -12,9 +12,10 @@ from repro.errors import ReproError
 from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tables, threespo_summary
 from repro.study.asympo_async import CONTROLS
 from repro.study.cost_rules import ratio
-from repro.study.evidence import NOT_RUN, VERDICTS, Evidence, difference, spelled
+from repro.study.evidence import NOT_RUN, VERDICTS, Evidence, committed, difference, spelled
 from repro.study.statistics import t_interval
 
+NOTHING = "No small-tier results are committed yet."
 PAPERS = {"asympo": "ASymPO and SPO", "sgpo": "sGPO", "smepo": "SMEPO", "3spo": "3SPO"}
 
 _SECTION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -57,10 +58,11 @@ def _minus(evidence: Evidence, arm: str, other: str) -> str:
 
 def finding(root: Path) -> str:
     """What the first study found, in a sentence per question, from its tables alone."""
-    study, results = STUDIES["asympo_async"], _results("asympo_async", root)
-    if results is None:
-        return "No small-tier results are committed yet."
-    evidence, present = Evidence(study, results), set(results.runs["arm"])
+    study = STUDIES["asympo_async"]
+    evidence = committed(study, root)
+    if evidence is None:
+        return NOTHING
+    present = set(evidence.tables.runs["arm"])
     end, minus = partial(_end, evidence), partial(_minus, evidence)
 
     def fell(*arms: str, **labels: str) -> str:
@@ -99,10 +101,11 @@ def finding(root: Path) -> str:
 
 def outcome(root: Path) -> str:
     """The table of core arms at the reference staleness and without any."""
-    results = _results("asympo_async", root)
-    if results is None:
-        return "No small-tier results are committed yet."
     study = STUDIES["asympo_async"]
+    evidence = committed(study, root)
+    if evidence is None:
+        return NOTHING
+    results = evidence.tables
     core = tables.Tables(results.runs[results.runs["core"].fillna(False)], results.curves, results.evals)
     return "".join(
         f"{title}\n\n{summary.outcome(core, study, condition)}\n"
@@ -115,11 +118,10 @@ def outcome(root: Path) -> str:
 
 def finding_sgpo(root: Path) -> str:
     """What the sGPO study found, in a sentence per question, from its tables alone."""
-    results = _results("sgpo_math", root)
-    if results is None:
-        return "No small-tier results are committed yet."
-    study, present = STUDIES["sgpo_math"], set(results.runs["arm"])
-    evidence = Evidence(study, results)
+    evidence = committed(STUDIES["sgpo_math"], root)
+    if evidence is None:
+        return NOTHING
+    present = set(evidence.tables.runs["arm"])
 
     end, minus = partial(_end, evidence), partial(_minus, evidence)
 
@@ -161,10 +163,10 @@ def finding_sgpo(root: Path) -> str:
 
 def outcome_sgpo(root: Path) -> str:
     """The table of the sGPO study's core arms."""
-    results = _results("sgpo_math", root)
-    if results is None:
-        return "No small-tier results are committed yet."
-    evidence, head = Evidence(STUDIES["sgpo_math"], results), "arm, seeds, held-out success %, pass@16 %, bill at the "
+    evidence = committed(STUDIES["sgpo_math"], root)
+    if evidence is None:
+        return NOTHING
+    head = "arm, seeds, held-out success %, pass@16 %, bill at the "
     head += "paper's prices, bill with FLOPs counted, updates"
     lines = [f"| {' | '.join(head.split(', '))} |", "|---" * len(head.split(", ")) + "|"]
     for arm in evidence.study.arms.values():
@@ -201,11 +203,11 @@ def studies(root: Path) -> str:
     head = ["study", "paper", "arms (core)", "small-tier runs committed, of those planned", "notebook"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for study in STUDIES.values():
-        core, results = sum(arm.core for arm in study.arms.values()), _results(study.name, root)
+        core, evidence = sum(arm.core for arm in study.arms.values()), committed(study, root)
         planned = sum(study.seeds(arm, "small") for arm in study.arms)
         lines.append(
             f"| `{study.name}` | {study.title} | {len(study.arms)} ({core}) | "
-            f"{0 if results is None else len(results.runs)} of {planned} | "
+            f"{0 if evidence is None else len(evidence.tables.runs)} of {planned} | "
             f"[{study.notebook}](notebooks/{study.notebook}) |"
         )
     return "\n".join(lines)
@@ -249,10 +251,6 @@ def timings(root: Path) -> str:
     lines = ["| command | time | what to expect |", "|---|---|---|"]
     lines += [f"| `{row['command']}` | {row['time']} | {row['expect']} |" for row in record["rows"]]
     return "\n".join([*lines, "", record["machine"]])
-
-
-def _results(study: str, root: Path) -> tables.Tables | None:
-    return tables.load(study, "small", root) if tables.results_folder(study, "small", root).exists() else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

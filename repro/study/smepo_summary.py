@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repro.study import STUDIES, masking, smepo_code, smepo_math, smepo_search, summary, tables
+from repro.study import STUDIES, masking, smepo_code, smepo_math, smepo_search, summary
 from repro.study.definition import Study
-from repro.study.evidence import Evidence, difference, spelled
+from repro.study.evidence import Evidence, committed, difference, spelled
 from repro.study.smepo_arms import GRPO, Check, profiles
 from repro.study.smepo_rules import COPIES, COPYING_RISES, SOONER_UPDATES
 from repro.study.statistics import t_interval
@@ -132,7 +132,7 @@ def finding(root: Path) -> str:
     """What the SMEPO studies found, a line a question in each domain, from their tables alone."""
     parts = []
     for name, domain in DOMAINS.items():
-        evidence = _evidence(name, root)
+        evidence = committed(STUDIES[name], root)
         lines = [] if evidence is None else _lines(evidence)
         if lines:
             lines[1:1] = _leaks(evidence.study, root)
@@ -273,13 +273,7 @@ def outcomes(root: Path) -> str:
     """The table of the core arms in each domain."""
     parts = []
     for name, domain in DOMAINS.items():
-        evidence = _evidence(name, root)
+        evidence = committed(STUDIES[name], root)
         if evidence is not None:
             parts.append(f"{domain.capitalize()}:\n\n{outcome(evidence.tables, evidence.study, core=True)}")
     return "\n".join(parts) or "No small-tier results are committed yet."
-
-
-def _evidence(study: str, root: Path) -> Evidence | None:
-    if study not in STUDIES or not tables.results_folder(study, "small", root).exists():
-        return None
-    return Evidence(STUDIES[study], tables.load(study, "small", root))

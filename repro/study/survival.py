@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import inf, nan
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -33,6 +34,18 @@ def crossing(x: ArrayLike, y: ArrayLike, threshold: float) -> float:
         return float(x[0])
     b, a = above[0], above[0] - 1
     return float(x[a] + (threshold - y[a]) / (y[b] - y[a]) * (x[b] - x[a]))
+
+
+def crossings(x: pd.Series, y: pd.Series, threshold: float) -> pd.DataFrame:
+    """`reached` (`crossing`; NaN: never, the run is censored) and `end` (its last x) by arm and seed.
+
+    `x` and `y` are indexed by arm, seed and update; points that only one of them has are left out.
+    """
+    points = pd.concat([x.rename("x"), y.rename("y")], axis=1).dropna()
+    runs = points.groupby(level=["arm", "seed"])
+    found = {key: (crossing(run["x"], run["y"], threshold), run["x"].iloc[-1]) for key, run in runs}
+    index = pd.MultiIndex.from_tuples(found or [], names=["arm", "seed"])
+    return pd.DataFrame(list(found.values()), index=index, columns=["reached", "end"], dtype=float)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repro.study import STUDIES, progress, summary, tables, tuning
+from repro.study import STUDIES, progress, summary, tuning
 from repro.study.definition import TIERS, Study
-from repro.study.evidence import Evidence, geometric_mean, paired, spelled
+from repro.study.evidence import Evidence, committed, geometric_mean, paired, spelled
 from repro.study.statistics import paired_t_interval, t_interval
 from repro.study.tables import Tables
 from repro.study.threespo import (
@@ -150,7 +150,7 @@ def finding(root: Path) -> str:
     """What the 3SPO studies found, a line a question in each world, from their tables alone."""
     parts = []
     for name, words in WORLDS.items():
-        evidence = _evidence(name, root)
+        evidence = committed(STUDIES[name], root)
         lines = [] if evidence is None else _lines(evidence)
         if lines:
             parts.append(f"*In {words}*\n\n" + "\n".join(lines))
@@ -161,7 +161,7 @@ def outcomes(root: Path) -> str:
     """The core arms of each study."""
     parts = []
     for name, words in WORLDS.items():
-        evidence = _evidence(name, root)
+        evidence = committed(STUDIES[name], root)
         if evidence is not None:
             parts.append(f"In {words}:\n\n{outcome(evidence.tables, evidence.study, core=True)}")
     return "\n".join(parts) or "No small-tier results are committed yet."
@@ -225,9 +225,3 @@ def _broken(evidence: Evidence, present: set[str]) -> str:
                 f"{lowest}."
             )
     return " ".join(parts)
-
-
-def _evidence(name: str, root: Path) -> Evidence | None:
-    if not tables.results_folder(name, "small", root).exists():
-        return None
-    return Evidence(STUDIES[name], tables.load(name, "small", root))
