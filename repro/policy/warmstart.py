@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from repro.environments.query import Query
 from repro.environments.search import SearchConfig
 from repro.environments.webshop.world import WebShopConfig
 from repro.errors import ReproError
+from repro.places import whole_folder
 from repro.policy import demonstrations
 from repro.policy.demonstrations import Lessons, examples
 from repro.policy.logprobs import layout, response_logprobs
@@ -169,21 +168,10 @@ def warm_start(
     if not (folder / "warmstart.json").is_file():
         policy = build(key.policy, words, key.seed, device)
         losses = train_supervised(policy, key, progress)
-        partial = Path(f"{folder}.{random.SystemRandom().getrandbits(32):08x}.partial")
-        try:
-            partial.mkdir(parents=True)
+        with whole_folder(folder, "the warm start could not be saved") as partial:
             policy.save(partial)
             summary = {"key": to_dict(key), "steps": len(losses), "loss": losses}
             (partial / "warmstart.json").write_text(json.dumps(summary, indent=1))
-            with contextlib.suppress(OSError):  # another process was first; its weights are the same
-                partial.rename(folder)
-        except OSError as error:
-            raise ReproError(
-                f"{partial}: the warm start could not be saved ({error}); free some space or set REPRO_DATA "
-                "to a folder that can be written"
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     try:
         return load(str(folder), device, key.policy.dtype)
     except ReproError as error:

@@ -17,12 +17,9 @@ for each word of a product and some 40 for each distinct one, never the products
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import random
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -36,7 +33,7 @@ from repro.environments.webshop.engine import Shop, ShopConfig
 from repro.environments.webshop.product import BadRow, Product, parse_product
 from repro.environments.webshop.search import SearchIndex
 from repro.errors import ReproError
-from repro.places import external
+from repro.places import external, whole_folder
 
 PRODUCTS, ATTRIBUTES, HUMAN = "items_shuffle{}.json", "items_ins_v2{}.json", "items_human_ins.json"
 SMALL = 1000  # products of the small files
@@ -112,7 +109,8 @@ def load(config: DataConfig, shop: ShopConfig | None = None) -> tuple[Shop, Repo
     paths = find_files(config)
     folder = Path(config.cache or paths["products"].parent) / f"index-{_digest(config, paths)}"
     if not (folder / "report.json").exists():
-        _build(config, paths, folder)
+        with whole_folder(folder, "the products could not be indexed") as partial:
+            _build(config, paths, partial)
     if not (folder / "report.json").exists():
         raise ReproError(f"{folder} is damaged: delete it, and the products are indexed again")
     report = json.loads((folder / "report.json").read_text("utf-8"))
@@ -150,24 +148,8 @@ def _digest(config: DataConfig, paths: dict[str, Path]) -> str:
 _INDEXED = ("products", "attributes")  # the instructions of people are read at every load; they are few
 
 
-def _build(config: DataConfig, paths: dict[str, Path], folder: Path) -> None:
-    """Read, store and index; the folder appears whole or not at all."""
-    partial = folder.with_name(f"{folder.name}.{random.SystemRandom().getrandbits(32):08x}.partial")
-    try:
-        partial.mkdir(parents=True)
-        _index(config, paths, partial)
-        with contextlib.suppress(OSError):  # another process was first; its index is the same
-            partial.rename(folder)
-    except OSError as error:
-        raise ReproError(
-            f"{partial}: the products could not be indexed ({error}); free some space or set REPRO_DATA to a folder "
-            "that can be written"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _index(config: DataConfig, paths: dict[str, Path], partial: Path) -> None:
+def _build(config: DataConfig, paths: dict[str, Path], partial: Path) -> None:
+    """Read, store and index."""
     attributes = read_object(paths["attributes"])
     asins: list[str] = []
     counts = {"rows": 0, "duplicates": 0, "skipped": 0}
