@@ -96,6 +96,13 @@ def check_type(annotation: Any, value: Any, where: str) -> Any:
     raise ReproError(f"{where}: {value!r} is not of type {expected or annotation}")
 
 
+def at_least_one(where: str, config: Any, *names: str) -> None:
+    """ReproError, naming the setting after `where` ("training."), if one of the named fields is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ReproError(f"{where}{name} is {getattr(config, name)}; give 1 or more")
+
+
 def override(config: Any, assignments: list[str] | tuple[str, ...] | dict[str, Any]) -> Any:
     """A copy with dotted fields replaced: "training.updates=10" or {"training.updates": 10}.
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from repro.config import at_least_one
 from repro.environments import problem_lists
 from repro.environments.query import Query
 from repro.errors import ReproError
@@ -71,7 +72,7 @@ class ArithmeticConfig:
     style: Literal["symbols", "english"] = "symbols"
 
     def __post_init__(self) -> None:
-        problem_lists.check_sizes("arithmetic world", self)
+        at_least_one("arithmetic world: ", self, "train_queries", "heldout_queries")
         if not 1 <= self.min_length <= self.max_length or self.max_distractors < 0 or self.modulus < 2:
             raise ReproError(
                 f"arithmetic world: lengths {self.min_length}..{self.max_length}, distractors "

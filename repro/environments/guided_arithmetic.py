@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from repro.config import at_least_one
 from repro.environments import arithmetic, problem_lists
 from repro.environments.arithmetic import NAMES, OPERATIONS, Step
 from repro.environments.query import Query
@@ -57,7 +58,7 @@ class GuidedArithmeticConfig:
     levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 3), ("medium", 4, 5), ("hard", 6, 7))
 
     def __post_init__(self) -> None:
-        problem_lists.check_sizes("guided arithmetic world", self)
+        at_least_one("guided arithmetic world: ", self, "train_queries", "heldout_queries")
         low, high = self.warm_lengths
         longest = max(self.max_length, high, *(level[2] for level in self.levels))
         if not 1 <= self.min_length <= self.max_length or not 1 <= low <= high:

@@ -8,20 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
-from typing import Any
 
 from repro.environments.query import Query
 from repro.errors import ReproError
 
 Lengths = tuple[int, int]
 Generate = Callable[[random.Random, str, Lengths], Query]
-
-
-def check_sizes(world: str, config: Any) -> None:
-    """ReproError, naming the setting, if a world's training list or a level of its held-out lists would be empty."""
-    for name in ("train_queries", "heldout_queries"):
-        if getattr(config, name) < 1:
-            raise ReproError(f"{world}: {name} is {getattr(config, name)}; give 1 or more")
 
 
 def heldout(

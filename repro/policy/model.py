@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from repro.algorithms.guidance import Measure
+from repro.config import at_least_one
 from repro.errors import ReproError
 from repro.policy.chat import Chat
 from repro.policy.decoder import Decoder, decoder, projection
@@ -43,9 +44,7 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "float64", "bfloat16", "float16"):
             raise ReproError(f"policy.dtype is {self.dtype!r}; choose float32, bfloat16, float16 or float64")
-        for name in ("hidden", "layers", "heads", "kv_heads", "feed_forward"):
-            if getattr(self, name) < 1:
-                raise ReproError(f"policy.{name} is {getattr(self, name)}; give 1 or more")
+        at_least_one("policy.", self, "hidden", "layers", "heads", "kv_heads", "feed_forward")
         if self.hidden % self.heads or self.heads % self.kv_heads or (self.hidden // self.heads) % 2:
             raise ReproError(
                 f"policy: {self.hidden} does not divide into {self.heads} heads of even width, or these into "

@@ -123,6 +123,7 @@ class Claim:
 
 TIER = "small"  # smoke results prove that it runs, never a claim
 INTERIM = "Interim, seeds: "
+NOTHING = "No small-tier results are committed yet."
 LATER = ("Posed after", "Added after", "Changed after")  # how a remark says that its row was not fixed beforehand
 
 
@@ -195,3 +196,8 @@ def spelled(interval: Interval, unit: str = "", digits: int = 1, sign: str = "+"
         return "no seed in common"
     numbers = [f"{x:{sign}.{digits}f}" for x in (interval.estimate, interval.low, interval.high)]
     return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]{' ' if unit else ''}{unit}"
+
+
+def with_seeds(gap: Interval, digits: int = 1) -> str:
+    """A difference in points, and over how many seeds."""
+    return f"{spelled(gap, 'points', digits)}, {gap.n} seeds" if gap.n else spelled(gap)

@@ -68,8 +68,8 @@ def custom(study: Study, arm: str, seed: int, tier: str, changes: Sequence[str])
         if change.partition("=")[0].strip() in IDENTITY:
             raise ReproError(f"{change!r}: study, arm, tier and seed are chosen, not changed")
     changed = override(base, list(changes))
-    before, after = knobs(base), knobs(changed)
-    different = {name: kind for name, kind in _kinds(changed).items() if _kinds(base).get(name, kind) != kind}
+    before, after, kinds = knobs(base), knobs(changed), _kinds(base)
+    different = {name: kind for name, kind in _kinds(changed).items() if kinds.get(name, kind) != kind}
     different |= {name: value for name, value in after.items() if name not in before or before[name] != value}
     if changed == base:
         raise ReproError(f"nothing is changed: {arm} has these values already. Write for example training.updates=100")

@@ -28,6 +28,7 @@ STATUS = {
     "too short": "too short for this prefix: nothing is shown",
 }
 OWN_MASKS = "smepo@wide", "numerals@wide"  # the first that a tier has says what should be hidden
+FEW = 3  # values that are named where they still stand
 KEPT, HIDDEN, CUT, ANSWER = "kept", "hidden", "cut", "answer"
 
 
@@ -59,9 +60,6 @@ class Example:
 
 
 # From a hint to its pieces --------------------------------------------------------------------------------------------
-
-
-FEW = 3  # values that are named where they still stand
 
 
 def view(

@@ -12,10 +12,9 @@ from repro.errors import ReproError
 from repro.study import STUDIES, bill, claims, runs, smepo_summary, summary, tables, threespo_summary
 from repro.study.asympo_async import CONTROLS
 from repro.study.cost_rules import ratio
-from repro.study.evidence import NOT_RUN, VERDICTS, Evidence, committed, difference, spelled
+from repro.study.evidence import NOT_RUN, NOTHING, VERDICTS, Evidence, committed, difference, spelled, with_seeds
 from repro.study.statistics import t_interval
 
-NOTHING = "No small-tier results are committed yet."
 PAPERS = {"asympo": "ASymPO and SPO", "sgpo": "sGPO", "smepo": "SMEPO", "3spo": "3SPO"}
 
 _SECTION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -52,8 +51,7 @@ def _end(evidence: Evidence, arm: str) -> str:
 
 
 def _minus(evidence: Evidence, arm: str, other: str) -> str:
-    gap = difference(evidence, arm, other)
-    return f"{spelled(gap, 'points', 0)}, {gap.n} seeds" if gap.n else spelled(gap)
+    return with_seeds(difference(evidence, arm, other), 0)
 
 
 def finding(root: Path) -> str:

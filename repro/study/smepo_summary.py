@@ -11,7 +11,7 @@ import pandas as pd
 
 from repro.study import STUDIES, masking, smepo_code, smepo_math, smepo_search, summary
 from repro.study.definition import Study
-from repro.study.evidence import Evidence, committed, difference, spelled
+from repro.study.evidence import NOTHING, Evidence, committed, difference, spelled, with_seeds
 from repro.study.smepo_arms import GRPO, Check, profiles
 from repro.study.smepo_rules import COPIES, COPYING_RISES, SOONER_UPDATES
 from repro.study.statistics import t_interval
@@ -138,15 +138,14 @@ def finding(root: Path) -> str:
             lines[1:1] = _leaks(evidence.study, root)
         if lines:
             parts.append(f"*{domain.capitalize()}*\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) or "No small-tier results are committed yet."
+    return "\n\n".join(parts) or NOTHING
 
 
 def _lines(evidence: Evidence) -> list[str]:
     present = set(evidence.tables.runs["arm"])
 
     def minus(arm: str, other: str) -> str:
-        gap = difference(evidence, arm, other)
-        return f"{spelled(gap, 'points')}, {gap.n} seeds" if gap.n else spelled(gap)
+        return with_seeds(difference(evidence, arm, other))
 
     def each(arms: dict[str, str], other: str) -> str:
         """What the arms of {name: words} that have runs differ by from another."""
@@ -209,7 +208,7 @@ def _after(evidence: Evidence, condition: str) -> str:
     taught = [COPYING_RISES.judge(evidence, arm) for arm in (full, smepo)]
     return (
         f"{TRUST[condition]}: SMEPO against GRPO {spelled(gaps[0], 'points')}, against the full trace "
-        f"{spelled(gaps[1], 'points')}, {gaps[1].n} seeds; planted answers given {taught[0].note} with full traces, "
+        f"{with_seeds(gaps[1])}; planted answers given {taught[0].note} with full traces, "
         f"{taught[1].note} with masked ones."
     )
 
@@ -276,4 +275,4 @@ def outcomes(root: Path) -> str:
         evidence = committed(STUDIES[name], root)
         if evidence is not None:
             parts.append(f"{domain.capitalize()}:\n\n{outcome(evidence.tables, evidence.study, core=True)}")
-    return "\n".join(parts) or "No small-tier results are committed yet."
+    return "\n".join(parts) or NOTHING

@@ -9,7 +9,7 @@ import pandas as pd
 
 from repro.study import STUDIES, progress, summary, tuning
 from repro.study.definition import TIERS, Study
-from repro.study.evidence import Evidence, committed, geometric_mean, paired, spelled
+from repro.study.evidence import NOTHING, Evidence, committed, geometric_mean, paired, spelled, with_seeds
 from repro.study.statistics import paired_t_interval, t_interval
 from repro.study.tables import Tables
 from repro.study.threespo import (
@@ -154,7 +154,7 @@ def finding(root: Path) -> str:
         lines = [] if evidence is None else _lines(evidence)
         if lines:
             parts.append(f"*In {words}*\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) or "No small-tier results are committed yet."
+    return "\n\n".join(parts) or NOTHING
 
 
 def outcomes(root: Path) -> str:
@@ -164,7 +164,7 @@ def outcomes(root: Path) -> str:
         evidence = committed(STUDIES[name], root)
         if evidence is not None:
             parts.append(f"In {words}:\n\n{outcome(evidence.tables, evidence.study, core=True)}")
-    return "\n".join(parts) or "No small-tier results are committed yet."
+    return "\n".join(parts) or NOTHING
 
 
 def _lines(evidence: Evidence) -> list[str]:
@@ -172,8 +172,7 @@ def _lines(evidence: Evidence) -> list[str]:
     readings = [name for name in CORE[2:] if name in present]
 
     def minus(arm: str, other: str) -> str:
-        gap = difference(evidence, arm, other, metric + AT)
-        return f"{spelled(gap, 'points', 0)}, {gap.n} seeds" if gap.n else spelled(gap)
+        return with_seeds(difference(evidence, arm, other, metric + AT), 0)
 
     lines = []
     if readings:

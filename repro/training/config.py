@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from repro.algorithms import Recipe
 from repro.algorithms.gigpo import GiGPO
 from repro.algorithms.threespo import ThreeSPO
+from repro.config import at_least_one
 from repro.environments import World, multi_turn
 from repro.environments.arithmetic import ArithmeticConfig
 from repro.errors import ReproError
 from repro.policy.model import PolicyConfig
 from repro.policy.pretrained import CheckpointConfig, ServedConfig
 from repro.policy.warmstart import WarmStart, WarmStartConfig
-
-
-def at_least_one(where: str, config: Any, *names: str) -> None:
-    """ReproError, naming the setting, if one of the named fields is below 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ReproError(f"{where}.{name} is {getattr(config, name)}; give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ class TrainingConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        at_least_one("training", self, "updates", "max_new_tokens", "microbatch_tokens", "threads")
+        at_least_one("training.", self, "updates", "max_new_tokens", "microbatch_tokens", "threads")
         if self.temperature <= 0 or self.clip_norm <= 0 or self.learning_rate < 0:
             raise ReproError("training: temperature and clip_norm must be positive, and learning_rate not negative")
         if self.weight_decay < 0 or not all(0 <= beta < 1 for beta in self.betas):
@@ -110,9 +104,9 @@ class BudgetedTraining(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one("training", self, "generations")
+        at_least_one("training.", self, "generations")
         if self.reference_rows is not None:
-            at_least_one("training", self, "reference_rows")
+            at_least_one("training.", self, "reference_rows")
 
 
 @dataclass(frozen=True)
@@ -128,7 +122,7 @@ class EvaluationConfig:
     final_samples: int = 8  # mean@8 and pass@8 (ASymPO section 5)
 
     def __post_init__(self) -> None:
-        at_least_one("evaluation", self, "queries", "samples", "final_queries", "final_samples")
+        at_least_one("evaluation.", self, "queries", "samples", "final_queries", "final_samples")
 
 
 @dataclass(frozen=True)
@@ -159,7 +153,7 @@ class ProbedEvaluation(EvaluationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one("evaluation", self, "probe_queries", "final_probe_queries", "format_queries", "format_samples")
+        at_least_one("evaluation.", self, "probe_queries", "final_probe_queries", "format_queries", "format_samples")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from repro.config import at_least_one
 from repro.environments import problem_lists
 from repro.environments.program import interpreter
 from repro.environments.program.checking import FENCE, TESTS, expected_outputs, reward
@@ -95,7 +96,7 @@ class ProgramConfig:
     levels: tuple[tuple[str, int, int], ...] = (("easy", 1, 2), ("medium", 3, 4), ("hard", 5, 6))
 
     def __post_init__(self) -> None:
-        problem_lists.check_sizes("program world", self)
+        at_least_one("program world: ", self, "train_queries", "heldout_queries")
         ranges = {"training list": (self.min_statements, self.max_statements), "warm start": self.warm_statements}
         ranges |= {f"level {name!r}": (low, high) for name, low, high in self.levels}
         if self.max_distractors < 0 or self.examples < 0 or not 1 <= self.names <= len(NAMES):
